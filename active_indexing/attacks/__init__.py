@@ -1,0 +1,1 @@
+"""Edits that copies undergo, behind one registry; the only importer of augly."""

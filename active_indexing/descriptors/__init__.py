@@ -1,0 +1,1 @@
+"""Descriptors: architectures, weights, preprocessing and the default descriptor."""

@@ -1,0 +1,1 @@
+"""Training of descriptors: losses, augmentation and the training loop."""
