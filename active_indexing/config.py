@@ -1,0 +1,183 @@
+"""Settings of a run: one frozen dataclass per stage, checked once, defaults of the command line.
+
+Field names are the published flag names; a default differs from the published one only where the
+field's comment says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+EXISTING_MODES = ("resume", "overwrite")
+METRICS = ("L2", "IP")
+LOSSES = ("cossim", "l2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescriptorConfig:
+    """Which descriptor, from which weights, at which input size.
+
+    Attributes:
+        model_name: ``None`` (the embedded default descriptor, or TorchScript when ``model_path`` is
+            given), ``torchscript``, or the name of a torchvision or timm architecture.
+        model_path: weights or TorchScript file.
+        resize_size: square input size in pixels; ``None`` is the descriptor's own.
+    """
+
+    model_name: str | None = None
+    model_path: Path | None = None
+    resize_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resize_size is not None:
+            _at_least("resize_size", self.resize_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexConfig:
+    """Which index, trained from what and filled with what.
+
+    Attributes:
+        fts_training_path: descriptors (N, D) to train the index from, .pth, .pt or .npy; ``None``
+            uses the embedded index.
+        fts_reference_path: descriptors (N, D) added to the index before the protected images.
+        idx_dir: folder of trained indexes.
+        idx_factory: FAISS factory string. The default is the embedded index's factory
+            (the published program's was IVF4096,PQ8x8).
+        quant: ``L2`` or ``IP`` (inner product).
+        nprobe: IVF cells visited per query.
+    """
+
+    fts_training_path: Path | None = None
+    fts_reference_path: Path | None = None
+    idx_dir: Path = Path("indexes")
+    idx_factory: str = "IVF1024,PQ8x8"
+    quant: str = "L2"
+    nprobe: int = 1
+
+    def __post_init__(self) -> None:
+        _one_of("quant", self.quant, METRICS)
+        _at_least("nprobe", self.nprobe, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationConfig:
+    """How images are moved. All defaults are the published program's.
+
+    Attributes:
+        method: name in ``activation.METHODS``.
+        iterations: optimisation steps.
+        optimizer: ``Name,key=value,...`` of torch or timm.
+        scheduler: learning-rate schedule in the same syntax, or ``none``.
+        target: name in ``targets.TARGETS``.
+        loss_f: ``cossim`` (minus cosine) or ``l2`` (squared distance) between descriptor and target.
+        lambda_f: weight of the descriptor loss.
+        lambda_i: weight of the image loss (mean squared perturbation in normalised units).
+        use_attenuation: follow the just-noticeable-difference mask; off is a uniform bound.
+        scaling: multiplies the mask.
+        scale_channels: smaller bounds for the channels the eye sees best.
+        use_tanh: bound the perturbation with tanh.
+    """
+
+    method: str = "published"
+    iterations: int = 10
+    optimizer: str = "Adam,lr=1e-0"
+    scheduler: str = "none"
+    target: str = "pq_recons"
+    loss_f: str = "cossim"
+    lambda_f: float = 1.0
+    lambda_i: float = 1e-2
+    use_attenuation: bool = True
+    scaling: float = 3.0
+    scale_channels: bool = True
+    use_tanh: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least("iterations", self.iterations, 1)
+        _one_of("loss_f", self.loss_f, LOSSES)
+        if not self.scaling > 0:
+            raise ValueError(f"--scaling must be positive, got {self.scaling}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How released images are attacked and searched.
+
+    Attributes:
+        eval_retrieval: attack released images, search, write ``retr_df.csv``.
+        eval_icd: copy detection with random chains and non-matching queries, write ``icd_df.csv``.
+        query_nonmatch_dir: folder of images that are in no index; ``None`` leaves them out.
+        use_attacks_2: the grid of 104 attacks instead of the 15.
+        screenshot_template: ``web``, ``mobile`` or an image file.
+        kneighbors: results per query.
+        batch_size_eval: images per block of rows in the CSVs.
+    """
+
+    eval_retrieval: bool = True
+    eval_icd: bool = True
+    query_nonmatch_dir: Path | None = None
+    use_attacks_2: bool = False
+    screenshot_template: str = "web"
+    kneighbors: int = 100
+    batch_size_eval: int = 128
+
+    def __post_init__(self) -> None:
+        _at_least("kneighbors", self.kneighbors, 1)
+        _at_least("batch_size_eval", self.batch_size_eval, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One arm of a run: what goes in, where it comes out, and every stage's settings.
+
+    Attributes:
+        data_dir: folder of images to protect (searched recursively), or one image.
+        output_dir: where everything is written.
+        active: move the images (active arm) or release them as they are (passive arm).
+        seed: seeds everything random.
+        batch_size: images decoded and described together; results do not depend on it.
+        save_imgs: keep the released images; otherwise they are removed after evaluation.
+        workers: processes that apply attacks; ``None`` is one per core.
+        device: torch device; ``None`` is a GPU when there is one.
+        existing: ``resume`` an earlier run of the same settings in ``output_dir``, or ``overwrite``.
+        verbose: 0 is silent but for errors, 1 shows progress and the summary.
+        log_freq: write the losses of every n-th step to ``activation_log.jsonl``; 0 is never.
+        debug: stop after the first six batches.
+    """
+
+    data_dir: Path
+    output_dir: Path
+    active: bool = True
+    seed: int = 0
+    batch_size: int = 16
+    save_imgs: bool = True
+    workers: int | None = None
+    device: str | None = None
+    existing: Literal["resume", "overwrite"] = "resume"
+    verbose: int = 1
+    log_freq: int = 0
+    debug: bool = False
+    descriptor: DescriptorConfig = field(default_factory=DescriptorConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    activation: ActivationConfig = field(default_factory=ActivationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        _at_least("batch_size", self.batch_size, 1)
+        _at_least("seed", self.seed, 0)
+        _at_least("log_freq", self.log_freq, 0)
+        _one_of("existing", self.existing, EXISTING_MODES)
+        if self.workers is not None:
+            _at_least("workers", self.workers, 0)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"--{name} must be at least {least}, got {value}.")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")
