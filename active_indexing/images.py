@@ -208,8 +208,7 @@ def _check_plane(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def _cannot_list(error: OSError) -> None:
     raise PermissionError(
-        f"cannot list the folder {error.filename} ({error.strerror}); "
-        "allow reading it, or move it elsewhere"
+        f"cannot list the folder {error.filename} ({error.strerror}); allow reading it, or move it elsewhere"
     ) from error
 
 
@@ -230,9 +229,7 @@ def _decode(image: Image.Image) -> Picture:
         native=planes.native,
         view=planes.view,
         alpha=planes.alpha,
-        metadata=Metadata(
-            icc_profile=planes.profile, exif=exif_block, xmp=xmp, dpi=exif.resolution(image)
-        ),
+        metadata=Metadata(icc_profile=planes.profile, exif=exif_block, xmp=xmp, dpi=exif.resolution(image)),
         notes=(*notes, *planes.notes),
     )
 

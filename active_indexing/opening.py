@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "JPEG2000")
+# JPEG includes MPO, the two-picture JPEG of phones.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "JPEG2000")
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 _FORMATS_TEXT = "JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF or JPEG 2000"
 _HEIF_BRANDS = frozenset(
@@ -48,7 +49,7 @@ def suffixes() -> frozenset[str]:
     """Lower-case file name endings of the formats we read, with their dot."""
     Image.init()
     known = Image.registered_extensions().items()
-    return HEIF_SUFFIXES | {suffix for suffix, name in known if name in FORMATS}
+    return HEIF_SUFFIXES | {suffix for suffix, name in known if name in (*FORMATS, "MPO")}
 
 
 def one_line(error: object) -> str:
