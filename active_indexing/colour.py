@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -58,6 +59,7 @@ def planes(image: Image.Image, orientation: int = 1) -> Planes:
     Raises:
         ValueError: if the pixel values have no clear range (float or 32-bit grey).
     """
+    _check_range(image)
     kind = _kind(image.mode)
     # In TIFF files with PhotometricInterpretation 0, 0 is white; Pillow forgets it at 16 bits.
     white_is_zero = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262) == 0
@@ -119,11 +121,9 @@ def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    weight = alpha[..., None].astype(np.uint16)
-    mixed = rgb * weight  # at most 255 * 255, inside uint16
-    mixed += 255 * (255 - weight) + 127
-    mixed //= 255
-    return mixed.astype(np.uint8)
+    ground = Image.new("RGB", (rgb.shape[1], rgb.shape[0]), "white")
+    ground.paste(Image.fromarray(rgb), mask=Image.fromarray(alpha))
+    return np.asarray(ground)
 
 
 def _kind(mode: str) -> str:
@@ -153,7 +153,8 @@ def _split(
     if band.mode == "F" or band.mode.startswith("I"):
         values = np.asarray(band)
         grey = _grey_8bit(values)
-        alpha = np.where(values == band.info.get("transparency"), 0, 255) if has_alpha else None
+        transparent = values == band.info.get("transparency")
+        alpha = np.where(transparent, 0, 255).astype(np.uint8) if has_alpha else None
         return Image.fromarray(255 - grey if white_is_zero else grey), alpha
     if not has_alpha:
         return (band if band.mode == kind else band.convert(kind)), None
@@ -162,14 +163,27 @@ def _split(
 
 
 def _grey_8bit(values: np.ndarray) -> np.ndarray:
-    """16-bit or [0, 1] float grey to uint8, rounded to the nearest level."""
+    """16-bit, [0, 1] float or 16-bit-in-32 grey to uint8, rounded to the nearest level."""
     if values.dtype.kind == "f":
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise ValueError("float pixels outside 0..1 have no clear range")
+        if np.isnan(values).any():  # getextrema does not see them
+            raise ValueError("some float pixels are not numbers")
         return (values * 255 + 0.5).astype(np.uint8)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("integer pixels outside 0..65535 have no clear range")
     return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _check_range(image: Image.Image) -> None:
+    """Refuse grey values that do not say what white is.
+
+    32-bit integers are taken for 16-bit values if they reach beyond 8 bits: smaller ones could be
+    either.
+    """
+    if image.mode not in ("I", "F"):
+        return
+    low, high = cast(tuple[float, float], image.getextrema())
+    if image.mode == "F" and not 0 <= low <= high <= 1:
+        raise ValueError("float pixels outside 0..1 have no clear range")
+    if image.mode == "I" and not (0 <= low and 255 < high <= 65535):
+        raise ValueError("32-bit integer pixels have no clear range")
 
 
 def _rgb(
