@@ -38,7 +38,7 @@ def generator_for(seed: int, image_id: int | str, purpose: str) -> np.random.Gen
 def torch_generator_for(seed: int, image_id: int | str, purpose: str) -> torch.Generator:
     """CPU torch generator keyed by (seed, image id, purpose).
 
-    The generator lives on the CPU on purpose: draws made there and moved to a GPU are the same on every device.
+    It lives on the CPU on purpose: draws made there and moved to a GPU are the same on every device.
     """
     return torch.Generator().manual_seed(seed_for(seed, image_id, purpose))
 

@@ -1,0 +1,327 @@
+"""The vector index, and the only module that imports faiss.
+
+``VectorIndex`` answers four questions about a descriptor: which entries are near it, which cell it falls in,
+where the centroid of that cell is, and what the index would remember of it. The last one is
+``sa_decode(sa_encode(x))``: the vector that the index would give back if ``x`` were added, without adding it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+
+_METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
+
+POINTS_PER_CENTROID = 39
+"""Training vectors per centroid below which FAISS warns (faiss ``ClusteringParameters``)."""
+
+MAX_POINTS_PER_CENTROID = 256
+"""Training vectors per centroid beyond which FAISS samples anyway (same source)."""
+
+
+class IndexFileError(ValueError):
+    """An index file that can't be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Entries found for one query, best first, without the padding of unfilled places.
+
+    Attributes:
+        ids: (n,) int64, n <= k.
+        distances: (n,) float32 as the index gives them: squared L2 or Hamming distances ascending, or
+            inner products descending.
+    """
+
+    ids: np.ndarray
+    distances: np.ndarray
+
+
+class VectorIndex:
+    """A FAISS index that keeps 64-bit ids, whatever the factory string.
+
+    Args:
+        index: FAISS index without an id map of its own.
+        factory: the factory string it was made from.
+        metric: ``L2`` or ``IP``.
+    """
+
+    def __init__(self, index: faiss.Index, factory: str, metric: str) -> None:
+        self._owner = index  # frees the C++ index when it goes; the downcast views do not
+        self._index: Any = faiss.downcast_index(index)
+        self.factory = factory
+        self.metric = metric
+        self._chain, core = _split_transforms(self._index)
+        self._ivf = faiss.try_extract_index_ivf(self._index)
+        # IVF stores 64-bit ids itself; an IDMap around it would give wrong ids after a removal.
+        keeps_ids = isinstance(core, faiss.IndexIVF)
+        self._entries = self._index if keeps_ids else faiss.IndexIDMap(self._index)
+
+    @property
+    def dim(self) -> int:
+        """Length of the descriptors."""
+        return int(self._index.d)
+
+    @property
+    def ntotal(self) -> int:
+        """Number of entries."""
+        return int(self._index.ntotal)
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the index must see training descriptors before anything can be added."""
+        return not self._index.is_trained
+
+    @property
+    def nlist(self) -> int | None:
+        """Number of IVF cells; ``None`` for an index without cells."""
+        return None if self._ivf is None else int(self._ivf.nlist)
+
+    def train(self, descriptors: np.ndarray) -> None:
+        """Train the index; the same descriptors give the same index.
+
+        Args:
+            descriptors: (N, D) float32, finite.
+
+        Raises:
+            ValueError: too few descriptors for the factory, a wrong D, or values that are not finite.
+        """
+        descriptors = self._checked(descriptors, "training descriptors")
+        least, good = training_sizes(self)
+        if len(descriptors) < least:
+            raise ValueError(
+                f"{self.factory} needs at least {least:,} training descriptors "
+                f"(and wants {good:,}); got {len(descriptors):,}. "
+                "Extract more with scripts/extract_fts.py, or choose a factory with fewer cells."
+            )
+        try:
+            with _without_clustering_warnings():
+                self._index.train(descriptors)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.factory} could not be trained from {len(descriptors):,} descriptors of "
+                f"{self.dim} dimensions: {_reason(error)}"
+            ) from error
+
+    def add(self, descriptors: np.ndarray, ids: np.ndarray) -> None:
+        """Add entries.
+
+        Args:
+            descriptors: (N, D) float32, finite.
+            ids: (N,) int64, each new to the index.
+
+        Raises:
+            ValueError: a wrong D, values that are not finite, or lengths that differ.
+        """
+        descriptors = self._checked(descriptors, "descriptors to add")
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        if len(ids) != len(descriptors):
+            raise ValueError(f"got {len(descriptors)} descriptors but {len(ids)} ids.")
+        self._entries.add_with_ids(descriptors, ids)
+
+    def search(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
+        """The k best entries of each query.
+
+        Args:
+            descriptors: (N, D) float32, finite.
+            k: results wanted; fewer come back when the visited cells hold fewer.
+
+        Returns:
+            N results.
+        """
+        descriptors = self._checked(descriptors, "query descriptors")
+        distances, ids = self._entries.search(descriptors, k)
+        # A cell shorter than k is padded with id -1 and distance 3.4e38 (faiss 1.15.1).
+        return [Neighbours(i[i >= 0], d[i >= 0]) for i, d in zip(ids, distances, strict=True)]
+
+    def set_nprobe(self, nprobe: int) -> None:
+        """Visit this many cells per query; it has no meaning, and no effect, without cells.
+
+        Goes through OPQ and PCA to the inner IVF, which setting an attribute of the outer index would not.
+        """
+        if self._ivf is None:
+            return
+        faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
+        if self._ivf.nprobe != nprobe:
+            raise RuntimeError(f"asked nprobe={nprobe}, the index reports {self._ivf.nprobe}.")
+
+    def reconstruct(self, descriptors: np.ndarray) -> np.ndarray:
+        """What the index would remember of each descriptor: ``sa_decode(sa_encode(x))``, nothing is added.
+
+        Args:
+            descriptors: (N, D) float32.
+
+        Returns:
+            (N, D) float32.
+
+        Raises:
+            ValueError: the index can't decode its own codes.
+        """
+        descriptors = self._checked(descriptors, "descriptors")
+        codec = self._index
+        if isinstance(codec, faiss.IndexHNSW):
+            codec = faiss.downcast_index(codec.storage)  # the graph stores vectors there
+        try:
+            return codec.sa_decode(codec.sa_encode(descriptors))
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.factory} can't say where a vector lands (target pq_recons): {_reason(error)} "
+                "Use an index that decodes its codes (IVF, PQ, OPQ, PCA without whitening, Flat), "
+                "or --target ori_ft."
+            ) from error
+
+    def cells(self, descriptors: np.ndarray) -> np.ndarray | None:
+        """IVF cell of each descriptor, (N,) int64 in [0, nlist), or ``None`` for an index without cells."""
+        if self._ivf is None:
+            return None
+        transformed = self._checked(descriptors, "descriptors")
+        for step in self._chain:
+            transformed = step.apply(transformed)
+        return self._ivf.quantizer.search(transformed, 1)[1][:, 0]
+
+    def centroids(self, cells: np.ndarray) -> np.ndarray:
+        """Centroids of cells, in the space of the descriptors.
+
+        Args:
+            cells: (N,) int64 in [0, nlist).
+
+        Returns:
+            (N, D) float32; behind OPQ or PCA, the centroid carried back through the transform.
+
+        Raises:
+            ValueError: the index has no cells, or its transform can't be inverted.
+        """
+        if self._ivf is None:
+            raise ValueError(
+                f"{self.factory} has no cells, so it has no centroids (targets ivf_cluster and "
+                "ivf_cluster_half). Use an IVF index, or --target pq_recons or ori_ft."
+            )
+        centroids = self._ivf.quantizer.reconstruct_batch(np.asarray(cells, dtype=np.int64))
+        try:
+            for step in reversed(self._chain):
+                centroids = step.reverse_transform(centroids)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.factory}: the centroid can't be carried back through its transform: "
+                f"{_reason(error)} Use a PCA without whitening."
+            ) from error
+        return centroids
+
+    def to_bytes(self) -> bytes:
+        """The index as the bytes of a FAISS index file, entries included.
+
+        Raises:
+            ValueError: entries with ids in an index that does not keep ids itself.
+        """
+        if self.ntotal and self._entries is not self._index:
+            raise ValueError(f"{self.factory} does not keep ids; it is saved before entries are added.")
+        return faiss.serialize_index(self._index).tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, factory: str, metric: str) -> VectorIndex:
+        """Read back what ``to_bytes`` gave.
+
+        Raises:
+            IndexFileError: not a FAISS index, or not all of one.
+        """
+        try:
+            index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
+        except RuntimeError as error:
+            raise IndexFileError(f"not a whole FAISS index file ({_reason(error)})") from error
+        return cls(index, factory, metric)
+
+    def _checked(self, descriptors: np.ndarray, what: str) -> np.ndarray:
+        descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.dim:
+            raise ValueError(
+                f"{what} have shape {tuple(descriptors.shape)}, but {self.factory} was made for "
+                f"(N, {self.dim}): use the descriptor that the index was made with."
+            )
+        finite = np.isfinite(descriptors).all(axis=1)
+        if not finite.all():
+            # FAISS counts such vectors, stores them nowhere and says nothing.
+            row = int(np.flatnonzero(~finite)[0])
+            raise ValueError(f"{what}: row {row} of {len(finite)} has a value that is not finite.")
+        return descriptors
+
+
+def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
+    """An empty, untrained index.
+
+    Args:
+        factory: FAISS factory string, e.g. ``IVF4096,PQ8x8``.
+        metric: ``L2`` or ``IP``.
+        dim: length of the descriptors.
+
+    Raises:
+        ValueError: FAISS can't make such an index for this metric and dimension.
+    """
+    if factory.startswith("IDMap"):
+        raise ValueError(f"{factory}: ids are kept for every index; leave the IDMap out.")
+    try:
+        return VectorIndex(faiss.index_factory(dim, factory, _METRICS[metric]), factory, metric)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"FAISS can't make an index {factory!r} for {dim} dimensions with --quant {metric}: "
+            f"{_reason(error)}"
+        ) from error
+
+
+def training_sizes(index: VectorIndex) -> tuple[int, int]:
+    """Smallest and recommended numbers of training descriptors.
+
+    Returns:
+        (one per centroid, ``POINTS_PER_CENTROID`` per centroid), of the largest clustering in the index.
+    """
+    largest = max([1, index.nlist or 0, *_codebook_sizes(index)])
+    return largest, POINTS_PER_CENTROID * largest
+
+
+def _codebook_sizes(index: VectorIndex) -> list[int]:
+    _, core = _split_transforms(index._index)
+    with contextlib.suppress(AttributeError):
+        return [int(core.pq.ksub)]
+    return []
+
+
+def _split_transforms(index: Any) -> tuple[list[Any], Any]:
+    if not isinstance(index, faiss.IndexPreTransform):
+        return [], index
+    transforms: Any = index.chain
+    chain = [faiss.downcast_VectorTransform(transforms.at(i)) for i in range(transforms.size())]
+    return chain, faiss.downcast_index(index.index)
+
+
+@contextlib.contextmanager
+def _without_clustering_warnings() -> Iterator[None]:
+    """Leave out FAISS' "WARNING clustering" lines, hundreds for OPQ; whatever else it prints still comes.
+
+    They are written by C++ straight to file descriptor 2. Callers give one warning in words instead.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile("w+b") as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            captured.seek(0)
+            kept = [line for line in captured if not line.startswith(b"WARNING clustering")]
+            sys.stderr.write(b"".join(kept).decode(errors="replace"))
+
+
+def _reason(error: Exception) -> str:
+    """What FAISS said, without its function signature and source location."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = text.rsplit(".cpp:", 1)[-1].split(": ", 1)[-1] if ".cpp:" in text else text
+    return text.strip().rstrip(".") + "."
