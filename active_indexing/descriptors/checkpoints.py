@@ -1,0 +1,146 @@
+"""Reading weights from files, safely, and loading them so that every key has its place."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+# Where training programs nest the weights in a checkpoint; the last one present wins (published rule,
+# and ``model``, where DeiT and timm's own training keep them).
+NESTING_KEYS = ("state_dict", "model_state_dict", "teacher", "model")
+# Left by DistributedDataParallel and by models that keep their network in an attribute.
+WRAPPER_PREFIXES = ("module.", "backbone.")
+SHOWN_KEYS = 4
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive: a zip with ``constants.pkl``, as torch itself decides."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Content of a file written by ``torch.save``, without running code that the file may hold.
+
+    Args:
+        path: a checkpoint: tensors, containers of tensors, plain values and argparse namespaces.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated, is something else, or holds objects that could run code.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"the weights file {path} does not exist; check --model_path.")
+    try:
+        # DINO's and ISC's files keep the command line of their training in a Namespace.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is not a file of weights, or holds more than tensors and plain values, which is "
+            "refused because it could run code; save only its state_dict() with torch.save."
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path} can't be read as weights written by torch.save ({reason}); "
+            "it may be truncated: copy or download it again."
+        ) from error
+
+
+def find_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict inside a checkpoint, its keys without wrapper prefixes.
+
+    Args:
+        checkpoint: what :func:`read_checkpoint` gave: a state dict, or a dict that holds one under
+            ``NESTING_KEYS``.
+        path: named in the error.
+
+    Returns:
+        Tensors by key; leading ``module.`` and ``backbone.`` are removed, repeatedly.
+
+    Raises:
+        ValueError: if there is no state dict, or two keys become the same.
+    """
+    nested = [key for key in NESTING_KEYS if isinstance(checkpoint, Mapping) and key in checkpoint]
+    state = checkpoint[nested[-1]] if nested else checkpoint
+    if not _is_state_dict(state):
+        raise ValueError(
+            f"{path} holds no state dict (tensors by name), neither at its top nor under "
+            f"{', '.join(NESTING_KEYS)}; save the network's state_dict() with torch.save."
+        )
+    stripped = {_without_wrappers(key): tensor for key, tensor in state.items()}
+    if len(stripped) != len(state):
+        raise ValueError(
+            f"{path} holds several networks: some keys differ only in "
+            f"{' and '.join(WRAPPER_PREFIXES)}; save the one to be used alone."
+        )
+    return stripped
+
+
+def load_strictly(
+    network: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    source: str,
+    removed: tuple[str, ...] = (),
+) -> None:
+    """Load weights so that every key of the network is filled and every key of the file is used.
+
+    Args:
+        network: filled in place, in its own dtype.
+        state: tensors by key.
+        source: where the weights come from, named in the error.
+        removed: prefixes of parts that were cut off the network on purpose, e.g. ``fc.``; keys under
+            them that the network does not have are left out.
+
+    Raises:
+        ValueError: names the first missing, unexpected and wrongly shaped keys, all at once.
+    """
+    own = network.state_dict()
+    used = {key: value for key, value in state.items() if key in own or not key.startswith(removed)}
+    shapes = {key: (tuple(used[key].shape), tuple(own[key].shape)) for key in own if key in used}
+    problems = [
+        _listed("missing", [key for key in own if key not in used]),
+        _listed("unexpected", [key for key in used if key not in own]),
+        _listed(
+            "wrong shape",
+            [f"{key} {got}, expected {want}" for key, (got, want) in shapes.items() if got != want],
+        ),
+    ]
+    if any(problems):
+        raise ValueError(
+            f"the weights of {source} do not fit the network: {'; '.join(filter(None, problems))}. "
+            "Choose the architecture they were trained with by --model_name."
+        )
+    network.load_state_dict(used)
+
+
+def _listed(label: str, keys: list[str]) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return f"{len(keys)} {label} ({', '.join(keys[:SHOWN_KEYS])}{more})"
+
+
+def _is_state_dict(state: Any) -> bool:
+    return (
+        isinstance(state, Mapping)
+        and len(state) > 0
+        and all(isinstance(value, torch.Tensor) for value in state.values())
+    )
+
+
+def _without_wrappers(key: str) -> str:
+    while key.startswith(WRAPPER_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key

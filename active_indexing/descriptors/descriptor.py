@@ -1,0 +1,127 @@
+"""The one class every other module calls to turn images into unit vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from active_indexing.artefacts import fingerprint
+from active_indexing.descriptors.preprocessing import Preprocessing
+
+# Enters every fingerprint: change it when the same weights would give other descriptors.
+RECIPE = "bilinear-antialias/normalise/network/l2/1"
+
+
+class Descriptor(nn.Module):
+    """A frozen network with its preprocessing: RGB images in, unit vectors out.
+
+    Always in evaluation mode and without gradients of its weights; gradients flow to the pixels.
+
+    Attributes:
+        name: model and input size, e.g. ``default@square160``.
+        dim: D, the length of a descriptor.
+        preprocessing: from pixels to the network's input.
+        network: from preprocessed (B, 3, h, w) to raw (B, D).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        model: str,
+        architecture: str,
+    ) -> None:
+        """Freeze ``network`` and find its dimension with one pass over two made-up images.
+
+        Args:
+            network: from (B, 3, h, w) to (B, D), on its final device.
+            preprocessing: what the network expects.
+            model: name for people, e.g. ``resnet50``; the input size is appended to make ``name``.
+            architecture: everything but the weights that defines the network; part of the fingerprint.
+
+        Raises:
+            ValueError: if the network rejects images of this size or does not give finite (B, D) floats.
+        """
+        super().__init__()
+        self.name = f"{model}@{preprocessing.name}"
+        self.architecture = architecture
+        self.preprocessing = preprocessing
+        self.network = network.eval().requires_grad_(False)
+        self.dim = self._probe()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Descriptors of images of one size.
+
+        Args:
+            pixels: (B, 3, H, W) floating point, RGB in [0, 1].
+
+        Returns:
+            (B, D) float32, unit norm.
+        """
+        return self.describe(self.preprocessing(pixels))
+
+    def describe(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Descriptors of preprocessed images.
+
+        Args:
+            inputs: (B, 3, h, w), the output of ``preprocessing``.
+
+        Returns:
+            (B, D) float32, unit norm.
+        """
+        return F.normalize(self.network(inputs).float(), dim=1)
+
+    def train(self, mode: bool = True) -> Descriptor:
+        """Stay in evaluation mode: batch statistics would make a descriptor depend on its neighbours."""
+        return super().train(False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over preprocessing, architecture and every weight, the same in every process."""
+        weights = hashlib.sha256()
+        for key, tensor in sorted(self.network.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            weights.update(f"{key} {values.dtype} {tuple(values.shape)}\n".encode())
+            weights.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return fingerprint(
+            {
+                "recipe": RECIPE,
+                "preprocessing": asdict(self.preprocessing),
+                "architecture": self.architecture,
+                "weights": weights.hexdigest(),
+            }
+        )
+
+    def _probe(self) -> int:
+        """Dimension of the output, checked on two images of smooth colours."""
+        size = self.preprocessing.size
+        parameter = next(self.network.parameters(), None)
+        device = parameter.device if parameter is not None else torch.device("cpu")
+        ramp = torch.linspace(0, 1, size, device=device).expand(3, size, size)
+        inputs = self.preprocessing(torch.stack([ramp, ramp.transpose(1, 2) ** 2]))
+        try:
+            with torch.no_grad():
+                raw = self.network(inputs)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+            raise ValueError(
+                f"descriptor {self.name} rejects a batch of {size}x{size} RGB images ({reason}); "
+                "pass the size it was made for with --resize_size."
+            ) from error
+        shape = tuple(raw.shape) if isinstance(raw, torch.Tensor) else type(raw).__name__
+        if not isinstance(raw, torch.Tensor) or raw.ndim != 2 or raw.shape[0] != 2:
+            raise ValueError(
+                f"descriptor {self.name} gives {shape} for 2 images, expected a tensor (2, D); "
+                "use a model that ends in one vector per image."
+            )
+        if not raw.is_floating_point() or not bool(torch.isfinite(raw).all()):
+            raise ValueError(
+                f"descriptor {self.name} gives {raw.dtype} values that are not all finite numbers; "
+                "its weights are damaged or were not loaded."
+            )
+        return raw.shape[1]

@@ -1,0 +1,126 @@
+"""Classification networks of torchvision and timm, cut open to give descriptors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from active_indexing.descriptors.checkpoints import find_state_dict, load_strictly, read_checkpoint
+from active_indexing.descriptors.preprocessing import Preprocessing
+
+# Input size of torchvision and timm networks in the published program (``--resize_size``).
+PUBLISHED_SIZE = 288
+# Attributes under which torchvision and timm keep the classifier.
+CLASSIFIERS = ("fc", "head", "heads", "classifier")
+
+
+class Pooled(nn.Module):
+    """Takes the place of a classifier: vectors pass, maps are averaged over their positions."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, C) unchanged, or (B, C, H, W) to (B, C)."""
+        return values.mean(dim=(2, 3)) if values.ndim == 4 else values
+
+
+def load_library_network(
+    name: str, path: Path | None, size: int | None
+) -> tuple[nn.Module, Preprocessing, str]:
+    """A network of torchvision or timm (torchvision wins) without its classifier.
+
+    Args:
+        name: e.g. ``resnet50`` or ``vit_small_patch16_224.dino``.
+        path: its weights, normalised for ImageNet; ``None`` downloads the library's own.
+        size: input size in pixels; ``None`` is 288, the published default.
+
+    Returns:
+        Network on the CPU, its preprocessing, and a name of its architecture.
+
+    Raises:
+        ValueError: unknown name, or weights that do not fit.
+        ConnectionError: the library's weights can't be downloaded.
+    """
+    if name in torchvision.models.list_models(module=torchvision.models):
+        library, build = "torchvision", _torchvision_network
+    elif timm.is_model(name):
+        library, build = "timm", _timm_network
+    else:
+        raise ValueError(_unknown(name))
+    network, removed = build(name, path is None)
+    preprocessing = Preprocessing(size or PUBLISHED_SIZE)
+    if path is not None:
+        state = find_state_dict(read_checkpoint(path), path)
+        load_strictly(network, state, source=str(path), removed=removed)
+    elif library == "timm":
+        # timm's weights were trained with their own normalisation (0.5 and 0.5 for many transformers).
+        settings = _timm_settings(network)
+        mean, std = tuple(settings["mean"]), tuple(settings["std"])
+        preprocessing = Preprocessing(size or PUBLISHED_SIZE, mean=mean, std=std)
+    return network, preprocessing, f"{library}.{name}"
+
+
+def library_names() -> list[str]:
+    """Every architecture name that :func:`load_library_network` accepts, without timm's weight tags."""
+    return sorted({*torchvision.models.list_models(module=torchvision.models), *timm.list_models()})
+
+
+def _torchvision_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ...]]:
+    # Only these two otherwise spend seconds on an initialisation that the weights then replace.
+    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if pretrained:
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        network = _downloaded(
+            lambda: torchvision.models.get_model(name, weights="DEFAULT", progress=True), name, url
+        )
+    else:
+        network = torchvision.models.get_model(name, weights=None, **options)
+    removed = [attribute for attribute in CLASSIFIERS if hasattr(network, attribute)]
+    for attribute in removed:
+        setattr(network, attribute, Pooled())
+    return network, tuple(f"{attribute}." for attribute in removed)
+
+
+def _timm_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ...]]:
+    def create() -> nn.Module:
+        try:
+            # Vision transformers then interpolate their position embedding to any input size.
+            return timm.create_model(
+                name, pretrained=pretrained, num_classes=0, dynamic_img_size=True
+            )
+        except TypeError:
+            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+    network = _downloaded(create, name, "https://huggingface.co/timm") if pretrained else create()
+    named = _timm_settings(network).get("classifier") or ()
+    classifiers = (named,) if isinstance(named, str) else tuple(named)
+    return network, tuple(f"{attribute}." for attribute in (*CLASSIFIERS, *classifiers))
+
+
+def _timm_settings(network: nn.Module) -> dict[str, Any]:
+    settings: Any = network.pretrained_cfg
+    return settings
+
+
+def _downloaded(create: Callable[[], nn.Module], name: str, url: str) -> nn.Module:
+    try:
+        return create()
+    except OSError as error:  # urllib's and the hub's errors are all OSErrors
+        raise ConnectionError(
+            f"the pretrained weights of {name} can't be downloaded from {url} ({error}); "
+            "download them on a machine with a network and pass the file with --model_path."
+        ) from error
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, ["torchscript", *library_names()], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() lists timm's."
+    return (
+        f"unknown --model_name {name!r}; expected torchscript, or an architecture of torchvision or "
+        f"timm; {hint}"
+    )

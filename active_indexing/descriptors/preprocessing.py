@@ -1,0 +1,80 @@
+"""From pixels in [0, 1] to what a network was trained on: resize, then normalise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+Resize = Literal["square", "short_edge"]
+
+# Mean and standard deviation of ImageNet in [0, 1] RGB; SSCD, DINO and torchvision's weights use them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize and normalisation of one descriptor; a picklable, differentiable function of pixels.
+
+    The resize is bilinear with antialiasing, on tensors, before the normalisation.
+
+    Attributes:
+        size: edge of the network input, in pixels.
+        resize: ``square`` squeezes the image to (size, size); ``short_edge`` keeps the aspect ratio and
+            makes the shorter edge ``size`` long (the longer one is rounded down).
+        mean: subtracted from each RGB channel, in [0, 1] units.
+        std: each RGB channel is divided by it, in [0, 1] units.
+    """
+
+    size: int
+    resize: Resize = "square"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"the descriptor's input size must be at least 1 pixel, got {self.size}.")
+        if self.resize not in get_args(Resize):
+            raise ValueError(
+                f"unknown resize {self.resize!r}; expected one of {', '.join(get_args(Resize))}."
+            )
+
+    @property
+    def name(self) -> str:
+        """Short name for reports and file names, e.g. ``square160``."""
+        return f"{self.resize.replace('_', '')}{self.size}"
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Network input of one image or of a batch.
+
+        Args:
+            pixels: (3, H, W) or (B, 3, H, W) floating point, RGB in [0, 1].
+
+        Returns:
+            (3, h, w) or (B, 3, h, w) of the same dtype and device, where (h, w) is :meth:`output_size`.
+
+        Raises:
+            ValueError: if the shape is not one of the two.
+        """
+        if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
+            raise ValueError(f"expected pixels (3, H, W) or (B, 3, H, W), got {tuple(pixels.shape)}.")
+        batch = pixels if pixels.ndim == 4 else pixels[None]
+        height, width = batch.shape[-2:]
+        size = self.output_size(height, width)
+        if size != (height, width):
+            batch = F.interpolate(batch, size, mode="bilinear", antialias=True, align_corners=False)
+        mean = batch.new_tensor(self.mean)[:, None, None]
+        std = batch.new_tensor(self.std)[:, None, None]
+        batch = (batch - mean) / std
+        return batch if pixels.ndim == 4 else batch[0]
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the network input for an image of ``height`` x ``width`` pixels."""
+        if self.resize == "square":
+            return self.size, self.size
+        if height <= width:
+            return self.size, max(self.size, self.size * width // height)
+        return max(self.size, self.size * height // width), self.size
