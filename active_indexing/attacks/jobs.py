@@ -1,0 +1,91 @@
+"""One image, all its attacks: the unit of work of the pool, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from active_indexing import images, seeding
+from active_indexing.attacks.failure import AttackFailed
+from active_indexing.attacks.registry import Attack, Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackJob:
+    """An image to attack.
+
+    Attributes:
+        image_id: id of the image; with the seed and the attack it keys the random stream.
+        path: the released file.
+        attacks: what to do to it.
+        seed: the user's ``--seed``.
+        preprocessing: network input of an attacked copy: (3, H, W) float32 in [0, 1] to (3, h, w) float32.
+            It must be picklable, so it cannot be defined in the main script.
+    """
+
+    image_id: int
+    path: Path
+    attacks: tuple[Attack, ...]
+    seed: int
+    preprocessing: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackResult:
+    """The attacked copies of one image, in the order of the job's attacks, and the attacks that failed.
+
+    Attributes:
+        image_id: of the job.
+        inputs: one network input (3, h, w) float32 per attack that worked; sizes may differ.
+        attacks: (name, parameter text) of each of ``inputs``.
+        failures: (name, parameter text, reason) of each attack that failed.
+    """
+
+    image_id: int
+    inputs: tuple[np.ndarray, ...]
+    attacks: tuple[tuple[str, str], ...]
+    failures: tuple[tuple[str, str, str], ...]
+
+
+def perform(job: AttackJob) -> AttackResult:
+    """Decode the released file once and apply every attack of the job.
+
+    An attack that fails is listed with its reason. A file that cannot be read fails all of them.
+    """
+    plans = [attack.plan(_generator(job, attack)) for attack in job.attacks]
+    try:
+        image = Image.fromarray(images.read(job.path).view)
+    except images.UnreadableImage as error:
+        return _all_failed(job, plans, str(error))
+    inputs, attacks, failures = [], [], []
+    for plan in plans:
+        try:
+            attacked = plan.apply(image)
+        except AttackFailed as error:
+            failures.append((plan.name, plan.param, str(error)))
+            continue
+        inputs.append(_network_input(job, attacked))
+        attacks.append((plan.name, plan.param))
+    return AttackResult(
+        image_id=job.image_id, inputs=tuple(inputs), attacks=tuple(attacks), failures=tuple(failures)
+    )
+
+
+def _generator(job: AttackJob, attack: Attack) -> np.random.Generator:
+    return seeding.generator_for(job.seed, job.image_id, attack.purpose)
+
+
+def _all_failed(job: AttackJob, plans: list[Plan], reason: str) -> AttackResult:
+    failures = tuple((plan.name, plan.param, reason) for plan in plans)
+    return AttackResult(image_id=job.image_id, inputs=(), attacks=(), failures=failures)
+
+
+def _network_input(job: AttackJob, attacked: Image.Image) -> np.ndarray:
+    with torch.inference_mode():
+        network_input = job.preprocessing(images.to_tensor(np.asarray(attacked)))
+    return np.ascontiguousarray(network_input.numpy(), dtype=np.float32)
