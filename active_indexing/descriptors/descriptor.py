@@ -53,6 +53,7 @@ class Descriptor(nn.Module):
         self.preprocessing = preprocessing
         self.network = network.eval().requires_grad_(False)
         self.dim = self._probe()
+        self.eval()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Descriptors of images of one size.

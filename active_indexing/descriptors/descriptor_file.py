@@ -88,9 +88,7 @@ def is_descriptor_file(content: Any) -> bool:
     return isinstance(name, str) and name.startswith(FORMAT.split("/")[0])
 
 
-def parse_descriptor_file(
-    content: Mapping[str, Any], path: Path
-) -> tuple[nn.Module, Head, Preprocessing]:
+def parse_descriptor_file(content: Mapping[str, Any], path: Path) -> tuple[nn.Module, Head, Preprocessing]:
     """The network of a file of ours, its shape, and its preprocessing.
 
     Args:

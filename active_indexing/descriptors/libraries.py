@@ -90,9 +90,7 @@ def _timm_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ..
     def create() -> nn.Module:
         try:
             # Vision transformers then interpolate their position embedding to any input size.
-            return timm.create_model(
-                name, pretrained=pretrained, num_classes=0, dynamic_img_size=True
-            )
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, num_classes=0)
 

@@ -59,9 +59,7 @@ def load_descriptor(config: DescriptorConfig, device: torch.device) -> Descripto
     return Descriptor(network.to(device), preprocessing, model=model, architecture=architecture)
 
 
-def _from_file(
-    path: Path | None, device: torch.device
-) -> tuple[nn.Module, Preprocessing, str, str]:
+def _from_file(path: Path | None, device: torch.device) -> tuple[nn.Module, Preprocessing, str, str]:
     """A file of ours, the default one if no file is given, or else TorchScript."""
     if path is not None and path.is_file() and is_torchscript(path):
         return _from_torchscript(path, device)
@@ -81,9 +79,7 @@ def _from_file(
     return network, preprocessing, "default" if path is None else source.stem, head.architecture
 
 
-def _from_torchscript(
-    path: Path | None, device: torch.device
-) -> tuple[nn.Module, Preprocessing, str, str]:
+def _from_torchscript(path: Path | None, device: torch.device) -> tuple[nn.Module, Preprocessing, str, str]:
     if path is None:
         raise ValueError("--model_name torchscript needs the file: pass it with --model_path.")
     network, architecture = load_torchscript(path, device)

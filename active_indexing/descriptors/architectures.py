@@ -1,0 +1,121 @@
+"""Networks from normalised pixels to un-normalised descriptors: trunk, pooling, linear projection.
+
+[SSCD] Pizzi et al., "A Self-Supervised Descriptor for Image Copy Detection", CVPR 2022.
+[GeM] Radenovic et al., "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+# Positions below this are raised to it before the power, as [SSCD] does; keeps the gradient finite.
+GEM_FLOOR = 1e-6
+
+# The ``resnext101_32x4d`` of the published ``sscd_disc_large``: torchvision ships only 32x8d and 64x4d.
+_RESNETS: dict[str, Callable[..., nn.Module]] = {
+    "resnet10": partial(ResNet, BasicBlock, [1, 1, 1, 1]),
+    "resnet18": torchvision.models.resnet18,
+    "resnet50": torchvision.models.resnet50,
+    "resnext101_32x4d": partial(ResNet, Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
+    "resnext101_32x8d": torchvision.models.resnext101_32x8d,
+}
+_LIGHT: dict[str, Callable[..., nn.Module]] = {
+    "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
+    "efficientnet_b0": torchvision.models.efficientnet_b0,
+}
+BACKBONES = (*_RESNETS, *_LIGHT)
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling, y = (mean over positions of max(x, 1e-6)^p)^(1/p), [GeM] eq. (3).
+
+    It has no parameters, so that published weights fit without it. Powers are taken in float32 whatever
+    the autocast type: a cube leaves the range of float16 early.
+    """
+
+    def __init__(self, p: float = 3.0) -> None:
+        """Args: p: 1 is the mean, infinity the maximum; the published value is 3."""
+        super().__init__()
+        if not p >= 1:
+            raise ValueError(f"the exponent of GeM pooling must be at least 1, got {p}.")
+        self.p = p
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, 1, 1), float32."""
+        powers = maps.float().clamp(min=GEM_FLOOR).pow(self.p)
+        return powers.mean(dim=(2, 3), keepdim=True).pow(1 / self.p)
+
+
+class TimmNetwork(nn.Module):
+    """Any timm trunk with [SSCD]'s head: class token where there is one, GeM of the map elsewhere."""
+
+    def __init__(self, name: str, dim: int, gem_p: float) -> None:
+        """Args: as :func:`build_network`."""
+        super().__init__()
+        try:
+            # Transformers then interpolate their position embedding to any input size.
+            self.trunk = timm.create_model(name, num_classes=0, dynamic_img_size=True)
+        except TypeError:
+            self.trunk = timm.create_model(name, num_classes=0)
+        self.pool = GeM(gem_p)
+        self.fc = _projection(self.trunk.num_features, dim)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) normalised pixels to (B, dim)."""
+        values = self.trunk.forward_features(inputs)
+        if values.ndim == 3 and getattr(self.trunk, "num_prefix_tokens", 0):
+            return self.fc(values[:, 0])
+        if values.ndim == 3:  # (B, tokens, C) without a class token
+            values = values.transpose(1, 2)[..., None]
+        elif values.shape[1] != self.trunk.num_features:  # Swin and its kin keep channels last
+            values = values.permute(0, 3, 1, 2)
+        return self.fc(self.pool(values).flatten(1))
+
+
+def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
+    """A network of random weights that maps normalised (B, 3, S, S) to an un-normalised (B, dim).
+
+    The ResNets keep torchvision's key names with the projection under ``fc``, which are the keys of the
+    published torchvision-layout [SSCD] files after their prefix ``backbone.``.
+
+    Args:
+        backbone: one of ``BACKBONES``, or any architecture of timm.
+        dim: length of the descriptor; 512 in [SSCD], 1024 in ``sscd_disc_large``.
+        gem_p: exponent of the pooling.
+
+    Raises:
+        ValueError: if the name, the dimension or the exponent is not usable.
+    """
+    if dim < 1:
+        raise ValueError(f"a descriptor needs at least 1 dimension, got {dim}.")
+    if backbone in _RESNETS:
+        # Residual branches that start at zero: [SSCD]'s entropy weight of 30 is unstable without them.
+        network = _RESNETS[backbone](zero_init_residual=True)
+        network.avgpool, network.fc = GeM(gem_p), _projection(network.fc.in_features, dim)
+        return network
+    if backbone in _LIGHT:
+        network = _LIGHT[backbone]()
+        first = next(m for m in network.classifier if isinstance(m, nn.Linear))
+        network.avgpool, network.classifier = GeM(gem_p), _projection(first.in_features, dim)
+        return network
+    if timm.is_model(backbone):
+        return TimmNetwork(backbone, dim, gem_p)
+    raise ValueError(
+        f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or an architecture that "
+        "timm.list_models() lists."
+    )
+
+
+def _projection(width: int, dim: int) -> nn.Linear:
+    """Linear layer with [SSCD]'s start: Xavier-uniform weight, zero bias."""
+    layer = nn.Linear(width, dim)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from active_indexing.descriptors.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+
+
+def test_an_image_of_the_right_size_is_only_normalised() -> None:
+    pixels = torch.rand(2, 3, 16, 16)
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    expected = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    torch.testing.assert_close(Preprocessing(16)(pixels), expected)
+
+
+def test_halving_a_checkerboard_gives_grey_because_the_resize_is_antialiased() -> None:
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    checkerboard = ((rows + columns) % 2).float().expand(3, 64, 64)
+    plain = Preprocessing(16, mean=(0, 0, 0), std=(1, 1, 1))
+    assert (plain(checkerboard)[:, 2:-2, 2:-2] - 0.5).abs().max() < 0.01
+
+
+def test_a_single_image_gives_the_row_of_its_batch() -> None:
+    batch = torch.rand(2, 3, 21, 33)
+    preprocessing = Preprocessing(12, "short_edge")
+    torch.testing.assert_close(preprocessing(batch[1]), preprocessing(batch)[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(100, 200, (50, 100)), (200, 101, (99, 50)), (50, 50, (50, 50)), (1, 4000, (50, 200000))],
+)
+def test_short_edge_keeps_the_aspect_ratio(height: int, width: int, expected: tuple[int, int]) -> None:
+    assert Preprocessing(50, "short_edge").output_size(height, width) == expected
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_the_short_edge_is_exact_and_the_long_edge_never_shorter(height: int, width: int) -> None:
+    assert min(Preprocessing(32, "short_edge").output_size(height, width)) == 32
+
+
+def test_gradients_reach_every_pixel() -> None:
+    pixels = torch.rand(1, 3, 19, 23, requires_grad=True)
+    Preprocessing(8)(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert (pixels.grad.abs() > 0).all()
+
+
+def test_the_function_survives_pickling_for_worker_processes() -> None:
+    preprocessing = Preprocessing(160, "short_edge", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert pickle.loads(pickle.dumps(preprocessing)) == preprocessing
+
+
+def test_the_name_says_how_and_to_what_size() -> None:
+    assert Preprocessing(160).name == "square160"
+    assert Preprocessing(288, "short_edge").name == "shortedge288"
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected pixels .* got \(1, 16, 16\)"):
+        Preprocessing(8)(torch.rand(1, 16, 16))
+
+
+def test_an_impossible_size_and_an_unknown_resize_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
+        Preprocessing(0)
+    with pytest.raises(ValueError, match="unknown resize 'crop'; expected one of square, short_edge"):
+        Preprocessing(8, "crop")  # type: ignore[arg-type]
