@@ -15,17 +15,17 @@ from torch import Tensor
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in luminance (ITU-R BT.601)."""
 
-LUMINANCE_PIVOT = 127.0  # grey level where the dark branch meets the bright one (Yang 2005, eq. 3)
-DARK_GAIN = 17.0  # Yang 2005, eq. 3
-BRIGHT_SLOPE = 3.0 / 128.0  # Yang 2005, eq. 3
-LUMINANCE_BASE = 3.0  # Yang 2005, eq. 3
+LUMINANCE_PIVOT = 127.0  # grey level where the dark branch meets the bright one (Yang 2005)
+DARK_GAIN = 17.0  # Yang 2005
+BRIGHT_SLOPE = 3.0 / 128.0  # Yang 2005
+LUMINANCE_BASE = 3.0  # Yang 2005
 DARK_EPSILON = 1e-3  # published active_indexing default; keeps the root differentiable at black
 
-CONTRAST_GAIN = 0.117 * 16.0  # Wu 2017, eq. 6, for a pattern complexity of one orientation
-CONTRAST_EXPONENT = 2.4  # Wu 2017, eq. 6
-CONTRAST_KNEE = 26.0  # Wu 2017, eq. 6
+CONTRAST_GAIN = 0.117 * 16.0  # Wu 2017, for a pattern complexity of one orientation
+CONTRAST_EXPONENT = 2.4  # Wu 2017
+CONTRAST_KNEE = 26.0  # Wu 2017
 
-OVERLAP = 0.3  # part of the smaller of both terms counted once only (Yang 2005, eq. 2)
+OVERLAP = 0.3  # part of the smaller of both terms counted once only (Yang 2005)
 FLOOR = 5.0  # the least threshold, published active_indexing default
 
 CHANNEL_SCALE = tuple(0.072 / weight for weight in LUMA)
@@ -39,7 +39,7 @@ _BACKGROUND = (
     (1.0, 2.0, 2.0, 2.0, 1.0),
     (1.0, 1.0, 1.0, 1.0, 1.0),
 )
-"""Weights of the background luminance, to be divided by 32 (Yang 2005, fig. 2)."""
+"""Weights of the background luminance, to be divided by 32 (Yang 2005)."""
 
 _SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 

@@ -1,0 +1,160 @@
+"""The optimisation that moves an image's descriptor to its target.
+
+Published method (Fernandez et al., "Active Image Indexing", ICLR 2023): in units normalised with the ImageNet
+statistics, the released image is x + H * (alpha * tanh(delta)), where H is ``scaling`` times the
+just-noticeable-difference map and alpha the bounds per channel. Only delta is optimised, to minimise
+lambda_f * L_f + lambda_i * L_i: the distance of the descriptor from its target, and the mean squared
+perturbation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from active_indexing.config import ActivationConfig
+from active_indexing.optimisers import build_optimizer, build_scheduler
+from active_indexing.perceptual import CHANNEL_SCALE, jnd, uniform
+
+Describe = Callable[[Tensor], Tensor]
+"""(B, 3, H, W) in [0, 1] -> (B, D), differentiable."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""The published program perturbs images that are normalised with these (torchvision's ImageNet statistics)."""
+
+DELTA_INIT = 1e-6
+"""Standard deviation of delta at the start, published active_indexing default."""
+
+LOSS_BATCH = 16
+"""Divisor of the losses: the published program averages over a batch of 16. Adam divides a gradient by its
+root mean square plus 1e-8, and at a photo's size the gradients are near 1e-8, so the divisor shapes the
+result. Fixing it makes an image's result the same whatever batch it came in."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimisation step saw, before its update; the published log's names."""
+
+    gd_it: int
+    loss: float
+    loss_f: float
+    loss_i: float
+    psnr: float
+    linf: float
+    lr: float
+
+
+def cossim(descriptor: Tensor, target: Tensor) -> Tensor:
+    """Minus the cosine of the angle between descriptor and target, both (D,); in [-1, 1]."""
+    return -F.cosine_similarity(descriptor, target, dim=0)
+
+
+def l2(descriptor: Tensor, target: Tensor) -> Tensor:
+    """Squared Euclidean distance of descriptor and target, both (D,)."""
+    return (descriptor - target).square().sum()
+
+
+DESCRIPTOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cossim": cossim, "l2": l2}
+
+
+def bounds(pixels: Tensor, config: ActivationConfig) -> Tensor:
+    """H * alpha: how far each value may move, in normalised units.
+
+    Args:
+        pixels: (3, H, W) RGB in [0, 1].
+        config: uses ``scaling``, ``use_attenuation``, ``scale_channels``.
+
+    Returns:
+        (3, H, W).
+    """
+    mask = jnd(pixels) if config.use_attenuation else uniform(pixels)
+    channels = CHANNEL_SCALE if config.scale_channels else (1.0, 1.0, 1.0)
+    return config.scaling * mask * pixels.new_tensor(channels)[:, None, None]
+
+
+def published(
+    pixels: Tensor,
+    target: Tensor,
+    describe: Describe,
+    config: ActivationConfig,
+    generator: torch.Generator,
+    opacity: Tensor | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Tensor:
+    """Perturb one image with the published algorithm.
+
+    Args:
+        pixels: (3, H, W) RGB in [0, 1], as the descriptor sees the image.
+        target: (D,) where the descriptor should land.
+        describe: the descriptor.
+        config: settings.
+        generator: CPU generator for the initial delta.
+        opacity: (1, H, W) in [0, 1]: how much of the perturbation shows; ``None`` is opaque.
+        on_step: called with every step's losses, when given.
+
+    Returns:
+        (3, H, W) perturbation to add to the pixels, in units of the pixels; not clamped, not rounded.
+    """
+    bound = bounds(pixels, config)
+    std = pixels.new_tensor(IMAGENET_STD)[:, None, None]
+    start = torch.randn(pixels.shape, generator=generator, dtype=torch.float32)
+    delta = (DELTA_INIT * start).to(pixels.device).requires_grad_(True)
+    optimizer = build_optimizer(config.optimizer, [delta])
+    advance = build_scheduler(config.scheduler, optimizer)
+    descriptor_loss = DESCRIPTOR_LOSSES[config.loss_f]
+
+    def normalised() -> Tensor:
+        return bound * (torch.tanh(delta) if config.use_tanh else delta)
+
+    def losses() -> tuple[Tensor, Tensor, Tensor]:
+        shift = normalised()
+        visible = shift if opacity is None else shift * opacity
+        described = describe((pixels + visible * std)[None])[0]
+        loss_f, loss_i = descriptor_loss(described, target), visible.square().mean()
+        return (config.lambda_f * loss_f + config.lambda_i * loss_i) / LOSS_BATCH, loss_f, loss_i
+
+    last: dict[str, Any] = {}
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        total, loss_f, loss_i = losses()
+        total.backward()
+        last.setdefault("losses", (total, loss_f, loss_i))  # a closure may be called again in a step
+        return total
+
+    for step in range(config.iterations):
+        last.clear()
+        before = normalised().detach() * std if on_step else None
+        rate = float(optimizer.param_groups[0]["lr"]) if on_step else 0.0
+        optimizer.step(closure)  # type: ignore[arg-type]  # torch means a Tensor
+        if on_step and before is not None:
+            on_step(_step(step, last["losses"], before, rate))
+        advance(step)
+    with torch.no_grad():
+        return normalised() * std
+
+
+def _step(number: int, losses: tuple[Tensor, Tensor, Tensor], shift: Tensor, rate: float) -> Step:
+    total, loss_f, loss_i = (float(value) for value in losses)
+    error = float(shift.square().mean())
+    psnr = float("inf") if error == 0 else -10.0 * float(torch.log10(torch.tensor(error)))
+    return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {"published": published}
+
+
+def activation_method(name: str) -> Callable[..., Tensor]:
+    """The method of that name.
+
+    Raises:
+        ValueError: no such method.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]

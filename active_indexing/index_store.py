@@ -1,0 +1,199 @@
+"""Trained indexes on disk: made once, named by what they are, used again only when nothing has changed.
+
+Beside ``idx=<factory>_quant=<metric>.index`` lies a ``.json`` that says what it was made from. The index file
+holds no entries, but for the embedded default, which holds its references.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from active_indexing import artefacts
+from active_indexing.config import IndexConfig
+from active_indexing.descriptor_files import DescriptorFile, open_descriptors, reference_names
+from active_indexing.indexing import (
+    MAX_POINTS_PER_CENTROID,
+    IndexFileError,
+    VectorIndex,
+    new_index,
+    training_sizes,
+)
+
+EMBEDDED_DIR = Path(__file__).parent / "assets"
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedIndex:
+    """An index ready for the protected images.
+
+    Attributes:
+        index: trained, filled with the references, nprobe set.
+        inputs: what made it, for ``run.json`` and for deciding whether a run can be resumed.
+        names: file with one line per reference, when there is one.
+        first_reference: id of the reference on its first line; the next have the next ids.
+        path: the index file.
+    """
+
+    index: VectorIndex
+    inputs: dict[str, Any]
+    names: Path | None
+    first_reference: int
+    path: Path | None
+
+
+def index_path(folder: Path, factory: str, metric: str) -> Path:
+    """``<folder>/idx=<factory>_quant=<metric>.index``."""
+    return folder / f"idx={factory}_quant={metric}.index"
+
+
+def prepare(
+    config: IndexConfig, dim: int, descriptor: str, *, seed: int = 0, progress: bool = False
+) -> PreparedIndex:
+    """Load or train the index and add the references.
+
+    Args:
+        config: which index.
+        dim: length of the descriptors that will be searched.
+        descriptor: fingerprint of the descriptor.
+        seed: picks the training sample when there are more vectors than FAISS would use.
+        progress: show a bar while references are added.
+
+    Raises:
+        ValueError: anything that does not fit together; nothing is written then.
+        FileNotFoundError: a descriptor file is missing.
+    """
+    references = _opened(config.fts_reference_path, dim, descriptor)
+    names = None if references is None else reference_names(references.path, len(references))
+    index, inputs, path = _trained(config, dim, descriptor, seed)
+    first = index.ntotal  # the embedded index already holds 0 ... ntotal - 1
+    if references is not None:
+        inputs["references"] = references.identity()
+        _add(index, references, first, progress)
+    index.set_nprobe(config.nprobe)
+    return PreparedIndex(index, inputs, names, first, path)
+
+
+def save(path: Path, index: VectorIndex, inputs: dict[str, Any]) -> None:
+    """Write an index and its side-car; the index last, so that it never lies there unexplained."""
+    content = index.to_bytes()
+    side_car = {"inputs": inputs, "sha256": _sha256(content), "ntotal": index.ntotal}
+    artefacts.write_json(path.with_suffix(".json"), side_car)
+    artefacts.write_bytes(path, content)
+
+
+def load(
+    path: Path, inputs: dict[str, Any] | None, factory: str, metric: str
+) -> tuple[VectorIndex, dict[str, Any]]:
+    """Read an index and check that it is whole and made from these inputs.
+
+    Args:
+        path: the index file.
+        inputs: what it must have been made from; ``None`` takes the side-car's word.
+        factory: its factory string.
+        metric: ``L2`` or ``IP``.
+
+    Returns:
+        The index and the inputs of its side-car.
+
+    Raises:
+        IndexFileError: foreign, changed, truncated, or made from something else.
+    """
+    remedy = f"Move {path.name} and its .json away (or choose another --idx_dir) to have it trained again."
+    side_car_path = path.with_suffix(".json")
+    if not side_car_path.is_file():
+        raise IndexFileError(f"{path} has no {side_car_path.name} that says what made it. {remedy}")
+    try:
+        side_car = json.loads(side_car_path.read_text())
+        made_from, expected = side_car["inputs"], side_car["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise IndexFileError(f"{side_car_path} is damaged. {remedy}") from error
+    differing = [] if inputs is None else [key for key in inputs if made_from.get(key) != inputs[key]]
+    if differing:
+        raise IndexFileError(
+            f"{path} was made with another {' and '.join(differing)} than this run's. {remedy}"
+        )
+    content = path.read_bytes()
+    if _sha256(content) != expected:
+        raise IndexFileError(f"{path} was truncated or changed after it was written. {remedy}")
+    return VectorIndex.from_bytes(content, factory, metric), made_from
+
+
+def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | None:
+    if path is None:
+        return None
+    file = open_descriptors(path)
+    if file.matrix.shape[1] != dim:
+        raise ValueError(
+            f"{path} has descriptors of {file.matrix.shape[1]} dimensions, but this run's descriptor "
+            f"gives {dim}: extract it again with the same model flags."
+        )
+    if file.made_by not in (None, descriptor):
+        raise ValueError(
+            f"{path} was extracted with another descriptor than this run's: extract it again with the same "
+            "--model_name, --model_path and --resize_size."
+        )
+    return file
+
+
+def _trained(
+    config: IndexConfig, dim: int, descriptor: str, seed: int
+) -> tuple[VectorIndex, dict[str, Any], Path | None]:
+    index = new_index(config.idx_factory, config.quant, dim)
+    training = _opened(config.fts_training_path, dim, descriptor)
+    inputs = {"factory": config.idx_factory, "quant": config.quant, "dim": dim, "descriptor": descriptor}
+    if not index.needs_training:
+        return index, inputs, None
+    if training is None:
+        return _embedded(config, inputs)
+    inputs["training"] = training.identity()
+    path = index_path(config.idx_dir, config.idx_factory, config.quant)
+    if path.exists():
+        index, made_from = load(path, inputs, config.idx_factory, config.quant)
+        return index, made_from, path
+    least, good = training_sizes(index)
+    if least <= len(training) < good:
+        print(
+            f"warning: {config.idx_factory} wants {good:,} training descriptors; "
+            f"{len(training):,} make a poor index.",
+            file=sys.stderr,
+        )
+    index.train(training.sample(MAX_POINTS_PER_CENTROID * least, seed))
+    save(path, index, inputs)
+    return index, inputs, path
+
+
+def _embedded(config: IndexConfig, inputs: dict[str, Any]) -> tuple[VectorIndex, dict[str, Any], Path]:
+    path = index_path(EMBEDDED_DIR, config.idx_factory, config.quant)
+    if not path.exists():
+        raise ValueError(
+            f"an index {config.idx_factory} with --quant {config.quant} must be trained: give "
+            "--fts_training_path a file of descriptors (scripts/extract_fts.py makes one). Without it only the embedded index "
+            f"({IndexConfig.idx_factory}, {IndexConfig.quant}) is there."
+        )
+    try:
+        index, made_from = load(path, inputs, config.idx_factory, config.quant)
+    except IndexFileError as error:
+        raise ValueError(
+            f"the embedded index was made with the default descriptor and can't serve another one ({error}) "
+            "With --model_name, --model_path or --resize_size give --fts_training_path as well."
+        ) from error
+    return index, made_from, path
+
+
+def _add(index: VectorIndex, references: DescriptorFile, first: int, progress: bool) -> None:
+    with tqdm(total=len(references), desc="references", unit="vec", disable=not progress) as bar:
+        for start, chunk in references.chunks():
+            index.add(chunk, first + start + np.arange(len(chunk)))
+            bar.update(len(chunk))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,64 @@
+"""What a run tells at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def summary_text(content: dict[str, Any], output_dir: Path) -> str:
+    """A few lines and a table.
+
+    Args:
+        content: of ``run.json``.
+        output_dir: where the files are.
+    """
+    lines = [_counts(content), *_retrieval(content), *_copy_detection(content), *_failed(content)]
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in content["seconds"].items())
+    lines += [f"time: {seconds}", f"everything is in {output_dir}"]
+    return "\n".join(lines)
+
+
+def _counts(content: dict[str, Any]) -> str:
+    quality = content["quality"]
+    arm = "active" if content["config"]["active"] else "passive"
+    text = f"{arm}: {quality['released']} images released, {quality['skipped']} skipped"
+    if quality["skipped"]:
+        text += " (manifest.csv says why)"
+    if "psnr" in quality:
+        psnr, linf = quality["psnr"], quality["linf"]
+        text += f"; PSNR {psnr['mean']:.2f} ± {psnr['std']:.2f} dB, SSIM {quality['ssim']['mean']:.4f}"
+        text += f", L-inf {linf['mean']:.1f} (most {linf['max']:.0f})"
+    return text
+
+
+def _retrieval(content: dict[str, Any]) -> list[str]:
+    table = content.get("retrieval")
+    if not table:
+        return []
+    lines = [f"{'attack':<26}{'param':>8}{'n':>7}{'R@1':>8}{'R@10':>8}{'R@100':>8}{'AP':>8}"]
+    for row in table:
+        figures = "".join(f"{row[key]:>8.3f}" for key in ("r@1", "r@10", "r@100", "ap"))
+        lines.append(f"{row['attack']:<26}{row['attack_param']:>8}{row['n']:>7}{figures}")
+    means = [sum(row[key] for row in table) / len(table) for key in ("r@1", "r@10", "r@100", "ap")]
+    lines.append(f"{'mean of attacks':<41}" + "".join(f"{mean:>8.3f}" for mean in means))
+    return lines
+
+
+def _copy_detection(content: dict[str, Any]) -> list[str]:
+    table = content.get("copy_detection")
+    if not table:
+        return []
+    text = f"copy detection: uAP {table['uAP']:.3f}, {table['matching']} matching queries"
+    text += f" and {table['non_matching']} others"
+    if not table["non_matching"]:
+        text += " (give --query_nonmatch_dir for a figure that means something)"
+    return [text]
+
+
+def _failed(content: dict[str, Any]) -> list[str]:
+    failed = content["failed_attacks"]
+    if not failed:
+        return []
+    told = ", ".join(f"{name} {count}" for name, count in failed.items())
+    return [f"attacks that failed and are left out (failures.csv says why): {told}"]

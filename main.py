@@ -1,0 +1,166 @@
+"""Activate a folder of images before publishing, or write the passive baseline.
+
+    python main.py --active True      every image is moved towards its place in the index, then attacked and searched
+    python main.py --active False     the same images as they are
+
+Without data flags it runs on twenty demo photos, the default descriptor and the default index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from active_indexing.config import (
+    EXISTING_MODES,
+    LOSSES,
+    METRICS,
+    ActivationConfig,
+    DescriptorConfig,
+    EvaluationConfig,
+    IndexConfig,
+    RunConfig,
+)
+
+OUTPUT = Path("output")
+GROUPS: dict[str, type] = {
+    "descriptor": DescriptorConfig,
+    "index": IndexConfig,
+    "activation": ActivationConfig,
+    "evaluation": EvaluationConfig,
+}
+CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES}
+HELP = {
+    "active": "move the images (True) or release them as they are (False)",
+    "data_dir": "folder of images to protect, searched recursively, or one image (default: the demo photos)",
+    "output_dir": "where everything is written (default: output/active or output/passive, by --active)",
+    "seed": "seeds everything random",
+    "batch_size": "images per batch, counted by --debug; images are optimised one by one",
+    "save_imgs": "keep the released images after the evaluation",
+    "workers": "processes that apply attacks (default: one per core; 0: none)",
+    "device": "torch device (default: a GPU when there is one)",
+    "existing": "an output folder that holds a run: resume it, or overwrite it",
+    "verbose": "0: errors only; 1: progress and summary",
+    "log_freq": "write the losses of every n-th step to activation_log.jsonl; 0: never",
+    "debug": "stop after six batches",
+    "model_name": "torchscript, or a torchvision or timm architecture (default: the default descriptor, "
+    "or torchscript with --model_path)",
+    "model_path": "weights or TorchScript file",
+    "resize_size": "input size of the descriptor in pixels (default: its own)",
+    "fts_training_path": "descriptors to train the index from: .pth, .pt or .npy (default: the embedded index)",
+    "fts_reference_path": "descriptors to fill the index with (default: those of the embedded index)",
+    "idx_dir": "folder of trained indexes",
+    "idx_factory": "FAISS factory string",
+    "quant": "metric of the index: squared L2 distance, or inner product (IP)",
+    "nprobe": "cells of the index visited per query",
+    "method": "activation method",
+    "iterations": "optimisation steps",
+    "optimizer": "Name,key=value,... of torch or timm",
+    "scheduler": "learning-rate schedule, Name,key=value,... of torch or timm, or none",
+    "target": "where images should land: pq_recons, ori_ft, ivf_cluster, ivf_cluster_half",
+    "loss_f": "loss between descriptor and target: minus cosine, or squared distance",
+    "lambda_f": "weight of the descriptor loss",
+    "lambda_i": "weight of the image loss",
+    "use_attenuation": "follow the just-noticeable-difference mask; False: one bound for all pixels",
+    "scaling": "multiplies the bound of the perturbation",
+    "scale_channels": "smaller bounds for the channels the eye sees best",
+    "use_tanh": "bound the perturbation with tanh",
+    "eval_retrieval": "attack and search the released images: retr_df.csv",
+    "eval_icd": "copy detection with random chains: icd_df.csv",
+    "query_nonmatch_dir": "images that are in no index, for copy detection (default: the demo's, with the demo)",
+    "use_attacks_2": "the grid of 104 attacks instead of the 15",
+    "screenshot_template": "web, mobile, or an image file",
+    "kneighbors": "results per query",
+    "batch_size_eval": "images per block of rows in the CSVs",
+}
+OPTIONAL_TYPES = {"resize_size": int, "workers": int, "model_name": str, "device": str}
+
+
+def boolean(text: str) -> bool:
+    """yes, true, t, y, 1 or no, false, f, n, 0, in any case; anything else is an error."""
+    lowered = text.lower()
+    if lowered in ("yes", "true", "t", "y", "1"):
+        return True
+    if lowered in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """One flag per field of the settings, with the field's default."""
+    built = argparse.ArgumentParser(
+        prog="main.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run = built.add_argument_group("run")
+    for field in fields(RunConfig):
+        if field.name not in GROUPS:
+            _add_flag(run, field.name, None if field.name in ("data_dir", "output_dir") else field.default)
+    for title, group in GROUPS.items():
+        section = built.add_argument_group(title)
+        for field in fields(group):
+            _add_flag(section, field.name, field.default)
+    return built
+
+
+def _add_flag(group: Any, name: str, default: Any) -> None:
+    kind: Any = OPTIONAL_TYPES.get(name, Path)
+    if default is not None:
+        kind = boolean if isinstance(default, bool) else type(default)
+        kind = Path if isinstance(default, Path) else kind
+    text = HELP[name] if "(default" in HELP[name] else f"{HELP[name]} (default: %(default)s)"
+    group.add_argument(f"--{name}", type=kind, default=default, choices=CHOICES.get(name), help=text)
+
+
+def config_of(arguments: argparse.Namespace) -> RunConfig:
+    """The settings that the flags stand for; without --data_dir the demo set is written and used.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+    given = vars(arguments)
+    parts = {
+        name: {field.name: given[field.name] for field in fields(group)} for name, group in GROUPS.items()
+    }
+    run = {field.name: given[field.name] for field in fields(RunConfig) if field.name not in GROUPS}
+    run["output_dir"] = run["output_dir"] or OUTPUT / ("active" if run["active"] else "passive")
+    if run["data_dir"] is None:
+        from data.demo import write_demo
+
+        run["data_dir"], non_matching = write_demo(OUTPUT / "demo")
+        parts["evaluation"]["query_nonmatch_dir"] = parts["evaluation"]["query_nonmatch_dir"] or non_matching
+    return RunConfig(**run, **{name: GROUPS[name](**part) for name, part in parts.items()})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line.
+
+    Returns:
+        0 when at least one image was released, 1 when nothing could be done, 2 for wrong flags or files,
+        130 when interrupted; running the same command again goes on.
+    """
+    arguments = parser().parse_args(argv)
+    from active_indexing.pipeline import run
+    from active_indexing.reporting import summary_text
+
+    try:
+        config = config_of(arguments)
+        summary = run(config)
+    except (ValueError, FileNotFoundError, PermissionError, BlockingIOError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+    if config.verbose:
+        print(summary_text(summary.content, summary.output_dir))
+    return 0 if summary.content["quality"]["released"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
