@@ -101,6 +101,5 @@ def _descriptive_tags(exif: Image.Exif) -> bytes | None:
             kept[tag] = exif[tag]
     for folder in _TIFF_FOLDERS:
         if tags := exif.get_ifd(folder):
-            kept.get_ifd(folder).update(tags)
             kept[folder] = dict(tags)
     return kept.tobytes() if len(kept) else None

@@ -162,7 +162,8 @@ def find_images(root: Path, exclude: Path | None = None) -> list[Path]:
 
 def to_tensor(rgb: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""
-    return torch.tensor(rgb.transpose(2, 0, 1)).float().div_(255)
+    planes = np.array(rgb.transpose(2, 0, 1), order="C")  # torch refuses negative strides
+    return torch.from_numpy(planes).float().div_(255)
 
 
 def to_uint8(pixels: torch.Tensor) -> np.ndarray:

@@ -90,7 +90,7 @@ def open_still(file: BinaryIO, max_pixels: int) -> Image.Image:
         An image whose pixels are not decoded yet.
 
     Raises:
-        UnreadableImage: for other formats, animations, several pages, no pixels or too many.
+        UnreadableImage: for other formats, animations, several pages, or too many pixels.
     """
     head = file.read(12)
     file.seek(0)
@@ -98,14 +98,14 @@ def open_still(file: BinaryIO, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(file, formats=_with_heif() if heif else FORMATS)
     except UnidentifiedImageError:
-        reason = f"not an image in a supported format ({_FORMATS_TEXT})"
+        reason = f"not a readable image in a supported format ({_FORMATS_TEXT})"
         raise UnreadableImage(reason) from None
     width, height = image.size
-    if width < 1 or height < 1:
-        raise UnreadableImage(f"no pixels: the header says {width}x{height}")
     if width * height > max_pixels:
         raise UnreadableImage(f"{width}x{height} is more than the limit of {max_pixels:,} pixels")
     _refuse_several_frames(image)
+    if image.format == "JPEG2000":
+        _refuse_cut_codestream(file)
     return image
 
 
@@ -114,7 +114,7 @@ def cut_to_8_bit(image: Any) -> list[str]:
 
     Must be called before the pixels are loaded.
     """
-    raw_modes = " ".join(str(tile[3]) for tile in image.tile)
+    raw_modes = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
     if ";16" not in raw_modes or image.mode.startswith("I"):
         return []
     # The transparent colour is a 16-bit value: after the cut nothing can be compared with it.
@@ -129,6 +129,20 @@ def _with_heif() -> tuple[str, ...]:
         reason = "a HEIC file, which needs the pillow-heif package to be installed"
         raise UnreadableImage(reason) from None
     return (*FORMATS, "HEIF")
+
+
+def _refuse_cut_codestream(file: BinaryIO) -> None:
+    """Refuse a JPEG 2000 file without its end marker: missing tiles would be decoded as blank.
+
+    Inside the codestream no FF is followed by more than 8F (ISO 15444-1, annex A), so the marker
+    cannot be met by chance.
+    """
+    place = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(place)
+    if content.find(b"\xff\xd9", content.find(b"\xff\x4f\xff\x51")) < 0:
+        raise UnreadableImage("damaged or truncated file (no end of the JPEG 2000 codestream)")
 
 
 def _refuse_several_frames(image: Any) -> None:
