@@ -1,7 +1,7 @@
 """Activate a folder of images before publishing, or write the passive baseline.
 
-    python main.py --active True      every image is moved towards its place in the index, then attacked and searched
-    python main.py --active False     the same images as they are
+    python main.py --active True      move every image towards its place in the index, attack it, search it
+    python main.py --active False     the same with the images as they are
 
 Without data flags it runs on twenty demo photos, the default descriptor and the default index.
 """
@@ -35,7 +35,7 @@ GROUPS: dict[str, type] = {
 CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES}
 HELP = {
     "active": "move the images (True) or release them as they are (False)",
-    "data_dir": "folder of images to protect, searched recursively, or one image (default: the demo photos)",
+    "data_dir": "folder of images to protect, searched recursively, or one image (default: demo photos)",
     "output_dir": "where everything is written (default: output/active or output/passive, by --active)",
     "seed": "seeds everything random",
     "batch_size": "images per batch, counted by --debug; images are optimised one by one",
@@ -50,7 +50,7 @@ HELP = {
     "or torchscript with --model_path)",
     "model_path": "weights or TorchScript file",
     "resize_size": "input size of the descriptor in pixels (default: its own)",
-    "fts_training_path": "descriptors to train the index from: .pth, .pt or .npy (default: the embedded index)",
+    "fts_training_path": "descriptors to train the index from, .pth, .pt or .npy (default: embedded index)",
     "fts_reference_path": "descriptors to fill the index with (default: those of the embedded index)",
     "idx_dir": "folder of trained indexes",
     "idx_factory": "FAISS factory string",
@@ -70,7 +70,7 @@ HELP = {
     "use_tanh": "bound the perturbation with tanh",
     "eval_retrieval": "attack and search the released images: retr_df.csv",
     "eval_icd": "copy detection with random chains: icd_df.csv",
-    "query_nonmatch_dir": "images that are in no index, for copy detection (default: the demo's, with the demo)",
+    "query_nonmatch_dir": "images that are in no index, for copy detection (default: the demo's with the demo)",
     "use_attacks_2": "the grid of 104 attacks instead of the 15",
     "screenshot_template": "web, mobile, or an image file",
     "kneighbors": "results per query",

@@ -25,7 +25,7 @@ Describe = Callable[[Tensor], Tensor]
 """(B, 3, H, W) in [0, 1] -> (B, D), differentiable."""
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""The published program perturbs images that are normalised with these (torchvision's ImageNet statistics)."""
+"""The published program perturbs images normalised with these (torchvision's ImageNet statistics)."""
 
 DELTA_INIT = 1e-6
 """Standard deviation of delta at the start, published active_indexing default."""

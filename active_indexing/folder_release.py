@@ -77,7 +77,7 @@ class FolderRelease:
 
     def state(self) -> list[Any]:
         """What tells these released files from others: id, size and time of each."""
-        return [[id_, *_stamp(path)] for id_, path in self.shipped()]
+        return [[id_, _stamp(path)] for id_, path in self.shipped()]
 
     def _item(self, source: SourceImage, released: Released) -> dict[str, Any]:
         path = self._output_dir / released.row.released

@@ -175,8 +175,8 @@ def _embedded(config: IndexConfig, inputs: dict[str, Any]) -> tuple[VectorIndex,
     if not path.exists():
         raise ValueError(
             f"an index {config.idx_factory} with --quant {config.quant} must be trained: give "
-            "--fts_training_path a file of descriptors (scripts/extract_fts.py makes one). Without it only the embedded index "
-            f"({IndexConfig.idx_factory}, {IndexConfig.quant}) is there."
+            "--fts_training_path a file of descriptors (scripts/extract_fts.py makes one). Without it "
+            f"only the embedded index is there ({IndexConfig.idx_factory}, {IndexConfig.quant})."
         )
     try:
         index, made_from = load(path, inputs, config.idx_factory, config.quant)

@@ -1,8 +1,8 @@
 """How much change the eye forgives, pixel by pixel.
 
-The just-noticeable-difference (JND) map of Yang et al., "Just noticeable distortion model and its applications
-in video coding" (2005), with the contrast masking of Wu et al., "Enhanced just noticeable difference model
-for images with pattern complexity" (IEEE TIP 2017), with the constants of the published active_indexing
+The just-noticeable-difference (JND) map of Yang et al., "Just noticeable distortion model and its
+applications in video coding" (2005), with the contrast masking of Wu et al., "Enhanced just noticeable
+difference model for images with pattern complexity" (IEEE TIP 2017), with the constants of the published active_indexing
 program. All values are in grey levels [0, 255] unless said otherwise.
 """
 

@@ -1,7 +1,7 @@
 """The CSV files: their columns, and how a value becomes text.
 
-A row is one physical line. A list is ``[`` values separated by single spaces ``]``: drop the first and the last
-character and split on white space. Floats have the fewest digits that read back to the same number.
+A row is one physical line. A list is ``[`` values separated by single spaces ``]``: drop the first and
+the last character and split on white space. Floats have the fewest digits that read back to the same number.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     Args:
         path: final path.
         columns: header.
-        rows: values; ``None`` becomes an empty cell, a line break inside text becomes ``\\n``, and a byte of
-            a file name that is no UTF-8 becomes its escape.
+        rows: values; ``None`` becomes an empty cell. Line breaks inside text, and bytes of a file name that
+            are no UTF-8, become their escapes.
 
     Returns:
         Number of rows.

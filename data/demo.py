@@ -1,7 +1,7 @@
 """The demo set: photos that ship inside scikit-image and scikit-learn, nothing is downloaded.
 
-``photos/`` holds twenty photos to protect, ``non_matching/`` five pictures that are in no index. All of them are
-public domain or Creative Commons; the packages' READMEs name the photographers.
+``photos/`` holds twenty photos to protect, ``non_matching/`` five pictures that are in no index. The
+packages' READMEs name the photographers and the licences.
 """
 
 from __future__ import annotations
@@ -46,6 +46,6 @@ def _shipped(name: str) -> bytes:
             if path.is_file():
                 return path.read_bytes()
     raise FileNotFoundError(
-        f"neither scikit-image nor scikit-learn ships {name} any more: install the versions of requirements.txt, "
-        "or give --data_dir a folder of your own."
+        f"neither scikit-image nor scikit-learn ships {name} any more: install the versions of "
+        "requirements.txt, or give --data_dir a folder of your own."
     )
