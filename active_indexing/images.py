@@ -7,13 +7,14 @@ released safely raises :class:`UnreadableImage` with a reason for people.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -109,20 +110,24 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     path = Path(path)
     check_file(path)
-    with quiet_pillow() as warned:
-        try:
-            with open(path, "rb") as file, open_still(file, max_pixels) as image:
-                picture = _decode(image)
-        except UnreadableImage:
-            raise
-        except PermissionError:
-            raise UnreadableImage("no permission to read the file") from None
-        except MemoryError:
-            raise UnreadableImage("not enough memory to decode the image") from None
-        except _DECODE_ERRORS as error:
-            raise UnreadableImage(f"damaged or truncated file ({one_line(error)})") from error
-    told = [f"decoder: {one_line(warning.message)}" for warning in warned]
-    return replace(picture, notes=tuple(dict.fromkeys([*picture.notes, *told])))
+    try:
+        with open(path, "rb") as file:
+            return _read(file, max_pixels)
+    except PermissionError:
+        raise UnreadableImage("no permission to read the file") from None
+    except OSError as error:
+        raise UnreadableImage(f"the file cannot be read ({one_line(error)})") from error
+
+
+def read_bytes(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode one still image from the bytes of its file; see :func:`read`.
+
+    Raises:
+        UnreadableImage: for anything but a whole still image of a supported format and size.
+    """
+    if not content:
+        raise UnreadableImage("the file is empty")
+    return _read(io.BytesIO(content), max_pixels)
 
 
 def find_images(root: Path, exclude: Path | None = None) -> list[Path]:
@@ -200,6 +205,21 @@ def write_png(path: Path, native: np.ndarray, alpha: np.ndarray | None, metadata
     fields = {"icc_profile": metadata.icc_profile, "exif": metadata.exif, "dpi": metadata.dpi}
     with atomic_file(path) as file:
         pixels.save(file, "PNG", compress_level=_PNG_LEVEL, pnginfo=text, **fields)
+
+
+def _read(file: BinaryIO, max_pixels: int) -> Picture:
+    with quiet_pillow() as warned:
+        try:
+            with open_still(file, max_pixels) as image:
+                picture = _decode(image)
+        except UnreadableImage:
+            raise
+        except MemoryError:
+            raise UnreadableImage("not enough memory to decode the image") from None
+        except _DECODE_ERRORS as error:
+            raise UnreadableImage(f"damaged or truncated file ({one_line(error)})") from error
+    told = [f"decoder: {one_line(warning.message)}" for warning in warned]
+    return replace(picture, notes=tuple(dict.fromkeys([*picture.notes, *told])))
 
 
 def _check_plane(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:
