@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 
 import torch
@@ -10,6 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from active_indexing.artefacts import fingerprint
+from active_indexing.descriptors.hashing import hash_tensors
+from active_indexing.descriptors.postprocessing import Postprocessing
 from active_indexing.descriptors.preprocessing import Preprocessing
 
 # Enters every fingerprint: change it when the same weights would give other descriptors.
@@ -17,7 +18,7 @@ RECIPE = "bilinear-antialias/normalise/network/l2/1"
 
 
 class Descriptor(nn.Module):
-    """A frozen network with its preprocessing: RGB images in, unit vectors out.
+    """A frozen network with its pre- and post-processing: RGB images in, unit vectors out.
 
     Always in evaluation mode and without gradients of its weights; gradients flow to the pixels.
 
@@ -26,6 +27,7 @@ class Descriptor(nn.Module):
         dim: D, the length of a descriptor.
         preprocessing: from pixels to the network's input.
         network: from preprocessed (B, 3, h, w) to raw (B, D).
+        postprocessing: from unit vectors to the unit vectors that come out, or ``None``.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Descriptor(nn.Module):
         self.architecture = architecture
         self.preprocessing = preprocessing
         self.network = network.eval().requires_grad_(False)
+        self.postprocessing: Postprocessing | None = None
         self.dim = self._probe()
         self.eval()
 
@@ -75,7 +78,26 @@ class Descriptor(nn.Module):
         Returns:
             (B, D) float32, unit norm.
         """
-        return F.normalize(self.network(inputs).float(), dim=1)
+        descriptors = F.normalize(self.network(inputs).float(), dim=1)
+        return descriptors if self.postprocessing is None else self.postprocessing(descriptors)
+
+    def add_postprocessing(self, postprocessing: Postprocessing) -> None:
+        """Post-process every descriptor from now on; changes ``dim``, ``name`` and ``fingerprint``.
+
+        Args:
+            postprocessing: fitted on descriptors of this very descriptor.
+
+        Raises:
+            ValueError: if it was fitted for another descriptor, or there is one already.
+        """
+        if postprocessing.descriptor != self.fingerprint:
+            raise ValueError(
+                f"this post-processing was fitted for another descriptor than {self.name}: the weights, the "
+                "input size or an earlier post-processing differ. Fit it again with this one."
+            )
+        self.postprocessing = postprocessing.to(self._device())
+        self.dim = postprocessing.dim
+        self.name = f"{self.name}+{postprocessing.name}"
 
     def train(self, mode: bool = True) -> Descriptor:
         """Stay in evaluation mode: batch statistics would make a descriptor depend on its neighbours."""
@@ -84,25 +106,24 @@ class Descriptor(nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over preprocessing, architecture and every weight, the same in every process."""
-        weights = hashlib.sha256()
-        for key, tensor in sorted(self.network.state_dict().items()):
-            values = tensor.detach().cpu().contiguous()
-            weights.update(f"{key} {values.dtype} {tuple(values.shape)}\n".encode())
-            weights.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return fingerprint(
-            {
-                "recipe": RECIPE,
-                "preprocessing": asdict(self.preprocessing),
-                "architecture": self.architecture,
-                "weights": weights.hexdigest(),
-            }
-        )
+        content = {
+            "recipe": RECIPE,
+            "preprocessing": asdict(self.preprocessing),
+            "architecture": self.architecture,
+            "weights": hash_tensors(self.network.state_dict()),
+        }
+        if self.postprocessing is not None:
+            content["postprocessing"] = self.postprocessing.fingerprint
+        return fingerprint(content)
+
+    def _device(self) -> torch.device:
+        weight = next(self.network.parameters(), None)
+        return weight.device if weight is not None else torch.device("cpu")
 
     def _probe(self) -> int:
         """Dimension of the output, checked on two images of smooth colours."""
         size = self.preprocessing.size
-        parameter = next(self.network.parameters(), None)
-        device = parameter.device if parameter is not None else torch.device("cpu")
+        device = self._device()
         ramp = torch.linspace(0, 1, size, device=device).expand(3, size, size)
         inputs = self.preprocessing(torch.stack([ramp, ramp.transpose(1, 2) ** 2]))
         try:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from active_indexing.artefacts import atomic_file
+from active_indexing.descriptors.architectures import build_network
 from active_indexing.descriptors.checkpoints import load_strictly
 from active_indexing.descriptors.preprocessing import Preprocessing
 
@@ -39,8 +40,6 @@ class Head:
 
     def build(self) -> nn.Module:
         """A network of this shape with fresh random weights."""
-        from active_indexing.descriptors.architectures import build_network
-
         return build_network(self.backbone, self.dim, self.gem_p)
 
 
@@ -110,10 +109,7 @@ def parse_descriptor_file(content: Mapping[str, Any], path: Path) -> tuple[nn.Mo
     if absent:
         raise ValueError(f"{path} lacks {', '.join(absent)}; export the descriptor again.")
     head = Head(backbone=content["backbone"], dim=content["dim"], gem_p=content["gem_p"])
-    stored = content["preprocessing"]
-    preprocessing = Preprocessing(
-        stored["size"], stored["resize"], tuple(stored["mean"]), tuple(stored["std"])
-    )
+    preprocessing = Preprocessing.from_dict(content["preprocessing"])
     network = head.build().float()
     load_strictly(network, content["state_dict"], source=str(path))
     return network, head, preprocessing

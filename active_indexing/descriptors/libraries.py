@@ -14,6 +14,7 @@ from torch import nn
 
 from active_indexing.descriptors.checkpoints import find_state_dict, load_strictly, read_checkpoint
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.registry import PUBLISHED
 
 # Input size of torchvision and timm networks in the published program (``--resize_size``).
 PUBLISHED_SIZE = 288
@@ -29,18 +30,16 @@ class Pooled(nn.Module):
         return values.mean(dim=(2, 3)) if values.ndim == 4 else values
 
 
-def load_library_network(
-    name: str, path: Path | None, size: int | None
-) -> tuple[nn.Module, Preprocessing, str]:
+def load_library_network(name: str, path: Path | None) -> tuple[nn.Module, Preprocessing, str]:
     """A network of torchvision or timm (torchvision wins) without its classifier.
 
     Args:
         name: e.g. ``resnet50`` or ``vit_small_patch16_224.dino``.
-        path: its weights, normalised for ImageNet; ``None`` downloads the library's own.
-        size: input size in pixels; ``None`` is 288, the published default.
+        path: its weights, trained with ImageNet's normalisation; ``None`` downloads the library's own.
 
     Returns:
-        Network on the CPU, its preprocessing, and a name of its architecture.
+        Network on the CPU, its preprocessing (squares of 288, the published default), and a name of its
+        architecture.
 
     Raises:
         ValueError: unknown name, or weights that do not fit.
@@ -53,7 +52,7 @@ def load_library_network(
     else:
         raise ValueError(_unknown(name))
     network, removed = build(name, path is None)
-    preprocessing = Preprocessing(size or PUBLISHED_SIZE)
+    preprocessing = Preprocessing(PUBLISHED_SIZE)
     if path is not None:
         state = find_state_dict(read_checkpoint(path), path)
         load_strictly(network, state, source=str(path), removed=removed)
@@ -61,7 +60,7 @@ def load_library_network(
         # timm's weights were trained with their own normalisation (0.5 and 0.5 for many transformers).
         settings = _timm_settings(network)
         mean, std = tuple(settings["mean"]), tuple(settings["std"])
-        preprocessing = Preprocessing(size or PUBLISHED_SIZE, mean=mean, std=std)
+        preprocessing = Preprocessing(PUBLISHED_SIZE, mean=mean, std=std)
     return network, preprocessing, f"{library}.{name}"
 
 
@@ -116,9 +115,9 @@ def _downloaded(create: Callable[[], nn.Module], name: str, url: str) -> nn.Modu
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, ["torchscript", *library_names()], n=3)
+    close = difflib.get_close_matches(name, ["torchscript", *PUBLISHED, *library_names()], n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() lists timm's."
     return (
-        f"unknown --model_name {name!r}; expected torchscript, or an architecture of torchvision or "
-        f"timm; {hint}"
+        f"unknown --model_name {name!r}; expected torchscript, a published descriptor "
+        f"({', '.join(PUBLISHED)}), or an architecture of torchvision or timm; {hint}"
     )

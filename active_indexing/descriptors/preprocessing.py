@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,11 @@ class Preprocessing:
             raise ValueError(
                 f"unknown resize {self.resize!r}; expected one of {', '.join(get_args(Resize))}."
             )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
+        return cls(stored["size"], stored["resize"], tuple(stored["mean"]), tuple(stored["std"]))
 
     @property
     def name(self) -> str:

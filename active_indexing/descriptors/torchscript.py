@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import torch
 from torch import nn
 
 from active_indexing.artefacts import sha256_file
+from active_indexing.descriptors.preprocessing import Preprocessing
+
+# Entry of the archive in which our own exports say how they see images.
+PREPROCESSING_ENTRY = "active_indexing.preprocessing.json"
 
 
 class ScriptedNetwork(nn.Module):
@@ -28,16 +33,16 @@ class ScriptedNetwork(nn.Module):
             return self.module(inputs)
 
 
-def load_torchscript(path: Path, device: torch.device) -> tuple[ScriptedNetwork, str]:
-    """The network of a TorchScript file and a name of its architecture.
+def load_torchscript(path: Path, device: torch.device) -> tuple[ScriptedNetwork, str, Preprocessing | None]:
+    """The network of a TorchScript file, a name of its architecture, and its preprocessing.
 
     Args:
         path: written by ``torch.jit.save``.
         device: where its tensors go.
 
     Returns:
-        Network, and ``torchscript.`` with the SHA-256 of the file: its code and constants are not in
-        the state dict.
+        Network; ``torchscript.`` with the SHA-256 of the file, whose code and constants are not in the
+        state dict; the preprocessing if the file says it, as our own exports do.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -45,15 +50,18 @@ def load_torchscript(path: Path, device: torch.device) -> tuple[ScriptedNetwork,
     """
     if not path.is_file():
         raise FileNotFoundError(f"the TorchScript file {path} does not exist; check --model_path.")
+    extra = {PREPROCESSING_ENTRY: ""}
     try:
         with warnings.catch_warnings():
             # Deprecated since torch 2.11 without a date of removal; the published files exist as they are.
             for category in (DeprecationWarning, FutureWarning):
                 warnings.filterwarnings("ignore", r".*torch\.jit\.load", category)
-            module = torch.jit.load(str(path), map_location=device)
+            module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"{path} is not a readable TorchScript file; it may be truncated (copy it again) or hold a "
             "state dict (then name its architecture with --model_name)."
         ) from error
-    return ScriptedNetwork(module), f"torchscript.{sha256_file(path)}"
+    stored = extra[PREPROCESSING_ENTRY]
+    preprocessing = Preprocessing.from_dict(json.loads(stored)) if stored else None
+    return ScriptedNetwork(module), f"torchscript.{sha256_file(path)}", preprocessing

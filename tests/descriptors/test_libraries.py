@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -36,8 +37,8 @@ def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_torchvision_networks_lose_their_classifier(name: str, size: int, dim: int, tmp_path: Path) -> None:
     whole = torchvision.models.get_model(name, weights=None)
     path = saved(whole.state_dict(), tmp_path / "weights.pt")
-    network, preprocessing, architecture = load_library_network(name, path, size)
-    descriptor = Descriptor(network, preprocessing, model=name, architecture=architecture)
+    network, preprocessing, architecture = load_library_network(name, path)
+    descriptor = Descriptor(network, replace(preprocessing, size=size), model=name, architecture=architecture)
     assert (descriptor.dim, descriptor.name) == (dim, f"{name}@square{size}")
 
 
@@ -47,8 +48,8 @@ def test_timm_networks_take_their_own_weights_at_any_size(
 ) -> None:
     whole = timm.create_model(name, num_classes=3)
     path = saved(whole.state_dict(), tmp_path / "weights.pt")
-    network, preprocessing, architecture = load_library_network(name, path, size)
-    descriptor = Descriptor(network, preprocessing, model=name, architecture=architecture)
+    network, preprocessing, architecture = load_library_network(name, path)
+    descriptor = Descriptor(network, replace(preprocessing, size=size), model=name, architecture=architecture)
     assert (descriptor.dim, architecture) == (dim, f"timm.{name}")
 
 
@@ -60,12 +61,12 @@ def test_the_descriptor_is_what_the_classifier_saw(resnet_file: Path) -> None:
     inputs = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         whole.eval()(inputs)
-        network, _, _ = load_library_network("resnet18", resnet_file, 32)
+        network, _, _ = load_library_network("resnet18", resnet_file)
         torch.testing.assert_close(network.eval()(inputs), seen[0])
 
 
 def test_the_published_size_is_the_default(resnet_file: Path) -> None:
-    assert load_library_network("resnet18", resnet_file, None)[1].name == "square288"
+    assert load_library_network("resnet18", resnet_file)[1].name == "square288"
 
 
 def test_wrapped_and_nested_weights_load(resnet_file: Path, tmp_path: Path) -> None:
@@ -73,26 +74,26 @@ def test_wrapped_and_nested_weights_load(resnet_file: Path, tmp_path: Path) -> N
     wrapped = {f"module.backbone.{key}": value for key, value in state.items()}
     path = tmp_path / "wrapped.pt"
     torch.save({"epoch": 3, "model_state_dict": wrapped}, path)
-    network, _, _ = load_library_network("resnet18", path, 32)
+    network, _, _ = load_library_network("resnet18", path)
     assert torch.equal(network.state_dict()["conv1.weight"], state["conv1.weight"])
 
 
 def test_weights_of_another_architecture_are_one_error(resnet_file: Path) -> None:
     expected = r"resnet18\.pt do not fit the network: \d+ missing .*wrong shape.*--model_name"
     with pytest.raises(ValueError, match=expected):
-        load_library_network("resnet50", resnet_file, 32)
+        load_library_network("resnet50", resnet_file)
 
 
 def test_weights_that_lack_a_layer_are_refused(resnet_file: Path, tmp_path: Path) -> None:
     state = torch.load(resnet_file, weights_only=True)
     del state["layer3.0.conv1.weight"]
     with pytest.raises(ValueError, match=r"1 missing \(layer3\.0\.conv1\.weight\)"):
-        load_library_network("resnet18", saved(state, tmp_path / "w.pt"), 32)
+        load_library_network("resnet18", saved(state, tmp_path / "w.pt"))
 
 
 def test_an_unknown_name_is_answered_with_close_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown --model_name 'resnet51'.*did you mean .*resnet50"):
-        load_library_network("resnet51", None, None)
+        load_library_network("resnet51", None)
 
 
 def test_without_a_network_the_error_says_what_to_download(
@@ -105,4 +106,4 @@ def test_without_a_network_the_error_says_what_to_download(
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(ConnectionError, match=r"resnet18 can't be downloaded.*https://.*--model_path"):
-        load_library_network("resnet18", None, None)
+        load_library_network("resnet18", None)

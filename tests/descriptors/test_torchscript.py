@@ -12,7 +12,7 @@ from .tiny import CPU, save_scripted, tiny_network
 
 def test_a_scripted_network_gives_the_values_and_gradients_of_the_original(tmp_path: Path) -> None:
     network = tiny_network()
-    scripted, _ = load_torchscript(save_scripted(network, tmp_path / "tiny.pt"), CPU)
+    scripted, _, _ = load_torchscript(save_scripted(network, tmp_path / "tiny.pt"), CPU)
     for size in (16, 24):
         inputs = torch.rand(2, 3, size, size, requires_grad=True)
         twin = inputs.detach().clone().requires_grad_(True)
