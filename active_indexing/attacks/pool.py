@@ -86,7 +86,7 @@ class AttackPool:
             One result per job, in the order of the jobs.
 
         Raises:
-            RuntimeError: if a worker died, or if the program failed inside one; the message holds the traceback.
+            RuntimeError: if a worker died, or the program failed inside one; the message holds the traceback.
         """
         if self._threads is None:
             raise RuntimeError("the pool is closed; use it inside: with AttackPool(workers) as pool")
