@@ -139,7 +139,7 @@ class RunConfig:
         seed: seeds everything random.
         batch_size: images decoded and described together; results do not depend on it.
         save_imgs: keep the released images; otherwise they are removed after evaluation.
-        workers: processes that apply attacks; ``None`` is one per core.
+        workers: images in work at the same time; ``None`` is one per core, 0 does without worker processes.
         device: torch device; ``None`` is a GPU when there is one.
         existing: ``resume`` an earlier run of the same settings in ``output_dir``, or ``overwrite``.
         verbose: 0 is silent but for errors, 1 shows progress and the summary.

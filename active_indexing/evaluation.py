@@ -13,6 +13,7 @@ from tqdm import tqdm
 from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import Attack
+from active_indexing.concurrency import map_in_order
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.journal import Journal, OtherRunError
@@ -74,6 +75,7 @@ class Evaluation:
         *,
         k: int,
         seed: int,
+        threads: int,
         progress: bool,
     ) -> None:
         """Evaluate every image that is not on record yet."""
@@ -88,11 +90,17 @@ class Evaluation:
             )
             for query in todo
         )
+
+        def answer(attacked: tuple[QueryImage, AttackResult]) -> dict[str, Any]:
+            query, result = attacked
+            rows = query_rows(result, descriptor, index, k, query.image_index)
+            return _item(query, attacks, rows, result)
+
         done = len(queries) - len(todo)
         with tqdm(total=len(queries), initial=done, desc=self.stage, unit="img", disable=not progress) as bar:
-            for query, result in zip(todo, pool.run(jobs), strict=True):
-                rows = query_rows(result, descriptor, index, k, query.image_index)
-                self._journal.append(_item(query, attacks, rows, result))
+            answers = map_in_order(answer, zip(todo, pool.run(jobs), strict=True), threads)
+            for item in answers:
+                self._journal.append(item)
                 bar.update()
         self._places = self._journal.places("id")
 

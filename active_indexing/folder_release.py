@@ -1,11 +1,10 @@
-"""Release of a whole folder: one image decoded ahead, every finished image on record, resumable."""
+"""Release of a whole folder: several images at once, every finished image on record, resumable."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing import images
 from active_indexing.activation import Step
+from active_indexing.concurrency import map_as_done
 from active_indexing.journal import Journal
 from active_indexing.records import ManifestRow, SourceImage, released_names
 from active_indexing.release import Released, Releaser
@@ -38,11 +37,12 @@ class FolderRelease:
         self._sources = sources
         self._places = journal.places("id")
 
-    def run(self, releaser: Releaser, *, progress: bool) -> None:
+    def run(self, releaser: Releaser, *, threads: int, progress: bool) -> None:
         """Release every input that is not on record yet, or has changed since.
 
         Args:
             releaser: does one image.
+            threads: images in work at the same time.
             progress: show a bar with an estimate.
         """
         recorded = {
@@ -51,12 +51,15 @@ class FolderRelease:
         todo = [s for s in self._sources if s.id not in recorded or not self._still_valid(s, recorded[s.id])]
         taken = {id_: _name(item) for id_, item in recorded.items() if _name(item)}
         names = released_names(self._sources, taken)
+
+        def one(source: SourceImage) -> tuple[SourceImage, Released]:
+            return source, releaser.release(source, names[source.id])
+
         done = len(self._sources) - len(todo)
         with tqdm(
             total=len(self._sources), initial=done, desc="release", unit="img", disable=not progress
         ) as bar:
-            for source, picture in _decoded_ahead(todo):
-                released = releaser.release(source, picture, names[source.id])
+            for source, released in map_as_done(one, todo, threads):
                 self._journal.append(self._item(source, released))
                 bar.update()
         self._places = self._journal.places("id")
@@ -114,28 +117,9 @@ class StepLog:
     def __call__(self, image_id: int, step: Step) -> None:
         """Write one step of one image."""
         if (step.gd_it + 1) % self._every == 0:
-            with open(self._path, "a") as file:
-                file.write(json.dumps({"id": image_id, **asdict(step)}) + "\n")
-
-
-def _decoded_ahead(sources: Sequence[SourceImage]) -> Iterator[tuple[SourceImage, Any]]:
-    """Each source with its picture, or the reason there is none; the next is decoded meanwhile."""
-    with ThreadPoolExecutor(1) as decoder:
-        waiting = None
-        for source in sources:
-            coming = source, decoder.submit(_read, source.path)
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = coming
-        if waiting is not None:
-            yield waiting[0], waiting[1].result()
-
-
-def _read(path: Path) -> images.Picture | images.UnreadableImage:
-    try:
-        return images.read(path)
-    except images.UnreadableImage as error:
-        return error
+            line = json.dumps({"id": image_id, **asdict(step)}) + "\n"
+            with open(self._path, "a") as file:  # one write a line: threads do not mix
+                file.write(line)
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -16,14 +16,14 @@ def recall_at(rank: int | None, k: int) -> int:
 
 
 def average_precision_of_rank(rank: int | None) -> float:
-    """Average precision of a query with one right answer: 1 / (rank + 1), and 0 when it was not found."""
+    """Average precision of a query with one right answer: 1 / (rank + 1), 0 when not found."""
     return 0.0 if rank is None else 1.0 / (rank + 1)
 
 
 def micro_average_precision(scores: np.ndarray, correct: np.ndarray, positives: int) -> float:
     """Average precision of all (query, answer) pairs in one ranking.
 
-    The definition of the Image Similarity Challenge 2021 (Douze et al.): precision at each right pair, summed,
+    As in the Image Similarity Challenge 2021 (Douze et al.): precision at each right pair, summed,
     over the number of right pairs that exist, found or not. Among equal scores wrong pairs come first, so
     constant scores earn nothing.
 

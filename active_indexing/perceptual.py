@@ -2,8 +2,8 @@
 
 The just-noticeable-difference (JND) map of Yang et al., "Just noticeable distortion model and its
 applications in video coding" (2005), with the contrast masking of Wu et al., "Enhanced just noticeable
-difference model for images with pattern complexity" (IEEE TIP 2017), with the constants of the published active_indexing
-program. All values are in grey levels [0, 255] unless said otherwise.
+difference model for images with pattern complexity" (IEEE TIP 2017), with the constants of the published
+active_indexing program. All values are in grey levels [0, 255] unless said otherwise.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from active_indexing import artefacts, results, versions
 from active_indexing.activation import activation_method
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
+from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
@@ -66,7 +67,7 @@ def run(config: RunConfig) -> RunSummary:
     if config.active:
         check_target(config.activation.target, prepared.index)
     clock.lap("prepare")
-    with _open_journal(config, descriptor, prepared) as journal:
+    with _open_journal(config, descriptor, prepared) as journal, one_core_per_operation():
         release = FolderRelease(journal, config.output_dir, sources)
         _release(config, release, descriptor, prepared)
         clock.lap("release")
@@ -82,7 +83,7 @@ def _release(
 ) -> None:
     log = StepLog(config.output_dir / "activation_log.jsonl", config.log_freq) if config.log_freq else None
     releaser = Releaser(config, descriptor, prepared.index, config.output_dir / IMAGES, log)
-    release.run(releaser, progress=config.verbose > 0)
+    release.run(releaser, threads=_threads(config), progress=config.verbose > 0)
     rows = (results.manifest_row(released.row) for _, released in release.items())
     results.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
 
@@ -177,6 +178,7 @@ class _Stages:
             self._pool,
             k=self._config.evaluation.kneighbors,
             seed=self._config.seed,
+            threads=_threads(self._config),
             progress=self._config.verbose > 0,
         )
         return evaluation
@@ -281,6 +283,10 @@ def _device(config: RunConfig) -> torch.device:
     if config.device is not None:
         return torch.device(config.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _threads(config: RunConfig) -> int:
+    return max(1, _workers(config))
 
 
 def _workers(config: RunConfig) -> int:

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from active_indexing import images, quality
 from active_indexing.activation import Step, activation_method
+from active_indexing.concurrency import Budget
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.seeding import torch_generator_for
 from active_indexing.targets import target_rule
+
+PIXELS_AT_ONCE = 32_000_000
+"""Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,7 @@ class Released:
 
 
 class Releaser:
-    """Releases images one by one, so that a result never depends on what else is in the batch.
+    """Releases images one by one, so that a result never depends on the other images; safe in threads.
 
     Args:
         config: the run.
@@ -57,31 +61,30 @@ class Releaser:
         self._index = index
         self._folder = folder
         self._on_step = on_step
+        self._budget = Budget(PIXELS_AT_ONCE)
         self._device = next((p.device for p in descriptor.parameters()), torch.device("cpu"))
 
-    def release(
-        self, source: SourceImage, picture: images.Picture | images.UnreadableImage, name: str
-    ) -> Released:
-        """Activate (in the active arm), write, read back and measure one image.
+    def release(self, source: SourceImage, name: str) -> Released:
+        """Decode, activate (in the active arm), write, read back and measure one image.
 
         Args:
             source: which image.
-            picture: it, or why it could not be decoded.
             name: of the released file below the folder.
 
         Returns:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
         """
-        if isinstance(picture, images.UnreadableImage):
-            return Released(ManifestRow(source.id, str(source.path), reason=str(picture)), None)
         try:
-            return self._release(source, picture, name)
+            picture = images.read(source.path)
+            with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
+                return self._release(source, picture, name)
+        except images.UnreadableImage as error:
+            reason = str(error)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            height, width = picture.native.shape[:2]
-            reason = f"not enough memory for {width} x {height} pixels."
-            return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
+            reason = "not enough memory for an image of this size"
+        return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
     def _release(self, source: SourceImage, picture: images.Picture, name: str) -> Released:
         pixels = images.to_tensor(picture.view).to(self._device)

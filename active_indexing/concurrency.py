@@ -1,0 +1,95 @@
+"""Several images at once, one thread each.
+
+Each image is computed on a single core, so its result is the same on every machine whatever the number of
+cores, and a busy machine slows the work down in proportion only (threads that share one small operation wait
+for the slowest of them at every step).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WAITING_PER_THREAD = 2
+"""Items in flight per thread: enough that none waits, few enough that memory stays small."""
+
+
+@contextmanager
+def one_core_per_operation() -> Iterator[None]:
+    """Let torch use one thread per operation inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Results in the order of the items, computed by several threads with few items in flight."""
+    window: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                window.append(pool.submit(function, item))
+                if len(window) == WAITING_PER_THREAD * threads:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+
+def map_as_done(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Results as they come, computed by several threads with few items in flight."""
+    window: set[Future[Result]] = set()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                window.add(pool.submit(function, item))
+                if len(window) == WAITING_PER_THREAD * threads:
+                    done, window = wait(window, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while window:
+                done, window = wait(window, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            for future in window:
+                future.cancel()
+
+
+class Budget:
+    """A number of units shared by threads; who asks for more than there are gets all, alone.
+
+    Args:
+        units: how many may be taken at once.
+    """
+
+    def __init__(self, units: int) -> None:
+        self._units = units
+        self._free = units
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, units: int) -> Iterator[None]:
+        """Wait until so many units are free and hold them inside the block."""
+        units = min(units, self._units)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= units)
+            self._free -= units
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += units
+                self._changed.notify_all()
