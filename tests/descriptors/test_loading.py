@@ -9,8 +9,15 @@ from torch import nn
 
 from active_indexing.config import DescriptorConfig
 from active_indexing.descriptors import loading
+from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.descriptor_file import Head, write_descriptor_file
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.descriptors.postprocessing import (
+    Postprocessing,
+    fit_postprocessing,
+    postprocessing_path,
+    save_postprocessing,
+)
 from active_indexing.descriptors.preprocessing import Preprocessing
 
 from .tiny import CPU, TinyNetwork, save_scripted, tiny_network
@@ -132,3 +139,30 @@ def test_a_torchscript_model_of_maps_is_refused(tmp_path: Path) -> None:
     path = save_scripted(nn.Conv2d(3, 4, 1), tmp_path / "maps.pt")
     with pytest.raises(ValueError, match=r"maps@square16 gives \(2, 4, 16, 16\)"):
         load_descriptor(DescriptorConfig(model_path=path, resize_size=16), CPU)
+
+
+def fit_for(descriptor: Descriptor, dim: int) -> Postprocessing:
+    images = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    return fit_postprocessing(
+        descriptor(images).numpy(), descriptor=descriptor.fingerprint, dim=dim, power=0.0
+    )
+
+
+def test_postprocessing_beside_the_file_is_applied(own_file: Path, pixels: torch.Tensor) -> None:
+    config = DescriptorConfig(model_path=own_file)
+    plain = load_descriptor(config, CPU)
+    postprocessing = fit_for(plain, 4)
+    save_postprocessing(postprocessing, postprocessing_path(own_file))
+    processed = load_descriptor(config, CPU)
+    assert (processed.name, processed.dim) == ("mine@shortedge16+pca4", 4)
+    assert processed.fingerprint != plain.fingerprint
+    assert torch.equal(processed(pixels), postprocessing(plain(pixels)))
+
+
+def test_postprocessing_of_another_descriptor_is_refused(own_file: Path) -> None:
+    plain = load_descriptor(DescriptorConfig(model_path=own_file), CPU)
+    save_postprocessing(fit_for(plain, 4), postprocessing_path(own_file))
+    with pytest.raises(
+        ValueError, match=r"fitted for another descriptor than mine@shortedge24.*Fit it again"
+    ):
+        load_descriptor(DescriptorConfig(model_path=own_file, resize_size=24), CPU)
