@@ -1,0 +1,1 @@
+"""Tables and figures from a run's files; reads CSVs and JSON only."""
