@@ -1,1 +1,1 @@
-"""Training of descriptors: losses, augmentation and the training loop."""
+"""Training descriptors: views, losses, and the loop that ties them."""

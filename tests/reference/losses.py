@@ -1,0 +1,50 @@
+"""Slow, obvious versions of the training losses, one pair at a time, from the formulas of the papers."""
+
+import math
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def info_nce(anchors, candidates, positive, negative, temperature, average_positives=False):
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        losses = []
+        for j, candidate in enumerate(candidates):
+            if positive[i][j]:
+                own = math.exp(dot(anchor, candidate) / temperature)
+                others = sum(
+                    math.exp(dot(anchor, other) / temperature)
+                    for k, other in enumerate(candidates)
+                    if negative[i][k]
+                )
+                losses.append(-math.log(own / (own + others + 1e-6)))
+        if losses:
+            total += sum(losses) / (len(losses) if average_positives else 1)
+    return total / len(anchors)
+
+
+def entropy(anchors, candidates, negative):
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        nearest = max(dot(anchor, other) for k, other in enumerate(candidates) if negative[i][k])
+        total += math.log(math.sqrt(max(2 - 2 * nearest, 1e-6)))
+    return -total / len(anchors)
+
+
+def lars_steps(weight, gradients, lr, momentum, decay, trust=0.001, eps=1e-8):
+    """Weights after a list of gradients, by the LARS rule on plain lists."""
+    velocity = None
+    for gradient in gradients:
+        norm = math.sqrt(sum(w * w for w in weight))
+        gradient_norm = math.sqrt(sum(g * g for g in gradient))
+        if norm and gradient_norm:
+            local = trust * norm / (gradient_norm + decay * norm + eps)
+            gradient = [local * (g + decay * w) for g, w in zip(gradient, weight, strict=True)]
+        if velocity is None:
+            velocity = list(gradient)
+        else:
+            velocity = [momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
+        weight = [w - lr * v for w, v in zip(weight, velocity, strict=True)]
+    return weight
