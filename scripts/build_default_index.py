@@ -33,7 +33,7 @@ def build(fts_path: Path, folder: Path, training_rows: int, factory: str, metric
     Args:
         fts_path: descriptors of the default descriptor, .npy or .pth.
         folder: where the index goes.
-        training_rows: the first so many rows train the index; all rows are added, with their row numbers as ids.
+        training_rows: so many first rows train the index; all rows are added, their numbers as ids.
         factory: FAISS factory string; the index must keep ids itself (IVF).
         metric: ``L2`` or ``IP``.
 
