@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -22,17 +24,19 @@ SHOWN_KEYS = 4
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive: a zip with ``constants.pkl``, as torch itself decides."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def read_checkpoint(path: Path) -> Any:
-    """Content of a file written by ``torch.save``, without running code that the file may hold.
+    """Content of a file of weights, without running code that the file may hold.
 
     Args:
-        path: a checkpoint: tensors, containers of tensors, plain values and argparse namespaces.
+        path: ``*.safetensors``, or what ``torch.save`` wrote: tensors, containers of tensors, plain values
+            and argparse namespaces.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -41,6 +45,8 @@ def read_checkpoint(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"the weights file {path} does not exist; check --model_path.")
     try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
         # DINO's and ISC's files keep the command line of their training in a Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -49,11 +55,10 @@ def read_checkpoint(path: Path) -> Any:
             f"{path} is not a file of weights, or holds more than tensors and plain values, which is "
             "refused because it could run code; save only its state_dict() with torch.save."
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, KeyError, safetensors.SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"{path} can't be read as weights written by torch.save ({reason}); "
-            "it may be truncated: copy or download it again."
+            f"{path} can't be read as weights ({reason}); it may be truncated: copy or download it again."
         ) from error
 
 

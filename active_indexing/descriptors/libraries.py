@@ -93,7 +93,11 @@ def _timm_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ..
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
-    network = _downloaded(create, name, "https://huggingface.co/timm") if pretrained else create()
+    published = timm.get_pretrained_cfg(name)
+    if pretrained and not (published and published.has_weights):
+        raise ValueError(f"timm has no weights for {name}; pass a file of them with --model_path.")
+    url = f"https://huggingface.co/{published.hf_hub_id}" if published else ""
+    network = _downloaded(create, name, url) if pretrained else create()
     named = _timm_settings(network).get("classifier") or ()
     classifiers = (named,) if isinstance(named, str) else tuple(named)
     return network, tuple(f"{attribute}." for attribute in (*CLASSIFIERS, *classifiers))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from active_indexing.descriptors.checkpoints import (
@@ -53,6 +54,15 @@ def test_a_truncated_file_is_one_clear_error(tmp_path: Path, kept: int) -> None:
     torch.save(tiny_network().state_dict(), path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"weights\.pt (can't be read|is not a file of weights)"):
+        read_checkpoint(path)
+
+
+def test_safetensors_are_read_and_truncated_ones_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file({"a": torch.arange(6.0)}, path)
+    assert torch.equal(find_state_dict(read_checkpoint(path), path)["a"], torch.arange(6.0))
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"weights\.safetensors can't be read as weights \("):
         read_checkpoint(path)
 
 

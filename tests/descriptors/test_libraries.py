@@ -96,6 +96,11 @@ def test_an_unknown_name_is_answered_with_close_ones() -> None:
         load_library_network("resnet51", None)
 
 
+def test_a_timm_network_that_was_never_published_is_not_used_with_random_weights() -> None:
+    with pytest.raises(ValueError, match="timm has no weights for darknet17; pass a file of them"):
+        load_library_network("darknet17", None)
+
+
 def test_without_a_network_the_error_says_what_to_download(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
