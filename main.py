@@ -14,24 +14,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from active_indexing.config import (
-    EXISTING_MODES,
-    LOSSES,
-    METRICS,
-    ActivationConfig,
-    DescriptorConfig,
-    EvaluationConfig,
-    IndexConfig,
-    RunConfig,
-)
+import active_indexing
+from active_indexing.config import EXISTING_MODES, LOSSES, METRICS, STAGES, RunConfig, configure
 
 OUTPUT = Path("output")
-GROUPS: dict[str, type] = {
-    "descriptor": DescriptorConfig,
-    "index": IndexConfig,
-    "activation": ActivationConfig,
-    "evaluation": EvaluationConfig,
-}
 CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES}
 HELP = {
     "active": "move the images (True) or release them as they are (False)",
@@ -99,9 +85,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run = built.add_argument_group("run")
     for field in fields(RunConfig):
-        if field.name not in GROUPS:
+        if field.name not in STAGES:
             _add_flag(run, field.name, None if field.name in ("data_dir", "output_dir") else field.default)
-    for title, group in GROUPS.items():
+    for title, group in STAGES.items():
         section = built.add_argument_group(title)
         for field in fields(group):
             _add_flag(section, field.name, field.default)
@@ -123,18 +109,15 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         ValueError: a setting out of its range.
     """
-    given = vars(arguments)
-    parts = {
-        name: {field.name: given[field.name] for field in fields(group)} for name, group in GROUPS.items()
-    }
-    run = {field.name: given[field.name] for field in fields(RunConfig) if field.name not in GROUPS}
-    run["output_dir"] = run["output_dir"] or OUTPUT / ("active" if run["active"] else "passive")
-    if run["data_dir"] is None:
+    settings = vars(arguments)
+    arm = "active" if settings["active"] else "passive"
+    settings["output_dir"] = settings["output_dir"] or OUTPUT / arm
+    if settings["data_dir"] is None:
         from data.demo import write_demo
 
-        run["data_dir"], non_matching = write_demo(OUTPUT / "demo")
-        parts["evaluation"]["query_nonmatch_dir"] = parts["evaluation"]["query_nonmatch_dir"] or non_matching
-    return RunConfig(**run, **{name: GROUPS[name](**part) for name, part in parts.items()})
+        settings["data_dir"], non_matching = write_demo(OUTPUT / "demo")
+        settings["query_nonmatch_dir"] = settings["query_nonmatch_dir"] or non_matching
+    return configure(**settings)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -145,21 +128,28 @@ def main(argv: list[str] | None = None) -> int:
         130 when interrupted; running the same command again goes on.
     """
     arguments = parser().parse_args(argv)
-    from active_indexing.pipeline import run
-    from active_indexing.reporting import summary_text
-
     try:
         config = config_of(arguments)
-        summary = run(config)
-    except (ValueError, FileNotFoundError, PermissionError, BlockingIOError) as error:
+        summary = active_indexing.run(config)
+        return _told(config, summary.content)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on.", file=sys.stderr)
         return 130
+
+
+def _told(config: RunConfig, content: dict[str, Any]) -> int:
+    from active_indexing.reporting import summary_text
+
     if config.verbose:
-        print(summary_text(summary.content, summary.output_dir))
-    return 0 if summary.content["quality"]["released"] else 1
+        print(summary_text(content, config.output_dir))
+    if content["quality"]["released"]:
+        return 0
+    manifest = config.output_dir / "manifest.csv"
+    print(f"error: none of the images could be released; {manifest} says why.", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

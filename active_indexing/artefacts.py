@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_PREFIX, _SUFFIX = ".writing-", ".tmp"
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -38,6 +41,17 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove the temporary files that a killed ``atomic_file`` left in these folders.
+
+    Args:
+        folders: folders that no other process writes to; missing ones are passed over.
+    """
+    for folder in folders:
+        for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -72,3 +86,31 @@ def fingerprint(content: Any) -> str:
     """SHA-256 of a JSON-serialisable value; equal values give equal fingerprints whatever the key order."""
     canonical = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def file_state(path: Path) -> dict[str, Any] | None:
+    """Size, time and SHA-256 of a file, for ``is_unchanged``; ``None`` when there is no readable file."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+            return None
+        return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256_file(path)}
+    except OSError:
+        return None
+
+
+def is_unchanged(path: Path, state: dict[str, Any] | None) -> bool:
+    """Whether a file still holds what it held when ``file_state`` was asked.
+
+    Equal size and time are believed; with another time the bytes decide.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if state is None or status.st_size != state["size"]:
+        return False
+    if status.st_mtime_ns == state["mtime_ns"]:
+        return True
+    now = file_state(path)
+    return now is not None and now["sha256"] == state["sha256"]

@@ -6,9 +6,10 @@ field's comment says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 EXISTING_MODES = ("resume", "overwrite")
 METRICS = ("L2", "IP")
@@ -97,6 +98,9 @@ class ActivationConfig:
     def __post_init__(self) -> None:
         _at_least("iterations", self.iterations, 1)
         _one_of("loss_f", self.loss_f, LOSSES)
+        for name in ("lambda_f", "lambda_i", "scaling"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"--{name} must be a finite number, got {getattr(self, name)}.")
         if not self.scaling > 0:
             raise ValueError(f"--scaling must be positive, got {self.scaling}.")
 
@@ -137,7 +141,7 @@ class RunConfig:
         output_dir: where everything is written.
         active: move the images (active arm) or release them as they are (passive arm).
         seed: seeds everything random.
-        batch_size: images decoded and described together; results do not depend on it.
+        batch_size: images per batch, which only ``debug`` counts; results do not depend on it.
         save_imgs: keep the released images; otherwise they are removed after evaluation.
         workers: images in work at the same time; ``None`` is one per core, 0 does without worker processes.
         device: torch device; ``None`` is a GPU when there is one.
@@ -171,6 +175,51 @@ class RunConfig:
         _one_of("existing", self.existing, EXISTING_MODES)
         if self.workers is not None:
             _at_least("workers", self.workers, 0)
+
+    def settings(self) -> dict[str, Any]:
+        """All settings in one flat dict of JSON values; ``configure(**settings)`` gives them back."""
+        flat = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in STAGES}
+        for stage in STAGES:
+            part = getattr(self, stage)
+            flat |= {field.name: getattr(part, field.name) for field in fields(part)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in flat.items()}
+
+
+STAGES: dict[str, type] = {
+    "descriptor": DescriptorConfig,
+    "index": IndexConfig,
+    "activation": ActivationConfig,
+    "evaluation": EvaluationConfig,
+}
+"""Fields of ``RunConfig`` that hold the settings of one stage."""
+
+
+def configure(**settings: Any) -> RunConfig:
+    """The configuration of a run from flat settings, named like the flags of the command line.
+
+    Args:
+        **settings: ``data_dir``, ``output_dir`` and whatever differs from the defaults; paths may be text.
+
+    Raises:
+        TypeError: a name that is no setting, or a missing folder.
+        ValueError: a value out of its range.
+    """
+    given = dict(settings)
+    parts = {name: kind(**_taken(kind, given)) for name, kind in STAGES.items()}
+    run = _taken(RunConfig, given)
+    if given:
+        raise TypeError(f"unknown settings: {', '.join(sorted(given))}; they are named like the flags.")
+    return RunConfig(**run, **parts)
+
+
+def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one dataclass, removed from ``given``."""
+    found = {}
+    for each in fields(kind):
+        if each.name in given and each.name not in STAGES:
+            value = given.pop(each.name)
+            found[each.name] = Path(value) if isinstance(value, str) and "Path" in str(each.type) else value
+    return found
 
 
 def _at_least(name: str, value: int, least: int) -> None:

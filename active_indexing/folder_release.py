@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import numpy as np
 from tqdm import tqdm
 
 from active_indexing.activation import Step
+from active_indexing.artefacts import file_state, is_unchanged
 from active_indexing.concurrency import map_as_done
-from active_indexing.journal import Journal
+from active_indexing.journal import KeyedJournal, drop_torn_line
 from active_indexing.records import ManifestRow, SourceImage, released_names
 from active_indexing.release import Released, Releaser
 
 IMAGES = "imgs"
 """Folder of released files below the output folder."""
+
+NAMES = "names"
+"""Key of the journal's item with (id, name below ``imgs/``) of every file that may have been written."""
+
+_REMOVED = "removed"
 
 
 class FolderRelease:
@@ -31,75 +38,113 @@ class FolderRelease:
         sources: the inputs, in order.
     """
 
-    def __init__(self, journal: Journal, output_dir: Path, sources: Sequence[SourceImage]) -> None:
+    def __init__(self, journal: KeyedJournal, output_dir: Path, sources: Sequence[SourceImage]) -> None:
         self._journal = journal
         self._output_dir = output_dir
         self._sources = sources
-        self._places = journal.places("id")
 
-    def run(self, releaser: Releaser, *, threads: int, progress: bool) -> None:
+    def run(self, releaser: Releaser, *, threads: int, progress: bool, removed: bool = False) -> None:
         """Release every input that is not on record yet, or has changed since.
+
+        Inputs that were skipped are tried again: the reason may be gone.
 
         Args:
             releaser: does one image.
             threads: images in work at the same time.
             progress: show a bar with an estimate.
+            removed: released files that are gone were removed on purpose, and are not made again.
         """
-        recorded = {
-            s.id: self._journal.item_at(self._places[s.id]) for s in self._sources if s.id in self._places
-        }
-        todo = [s for s in self._sources if s.id not in recorded or not self._still_valid(s, recorded[s.id])]
-        taken = {id_: _name(item) for id_, item in recorded.items() if _name(item)}
-        names = released_names(self._sources, taken)
+        names = self._names()
+        todo = [source for source in self._sources if not self._is_done(source, removed)]
 
-        def one(source: SourceImage) -> tuple[SourceImage, Released]:
-            return source, releaser.release(source, names[source.id])
+        def one(source: SourceImage) -> tuple[SourceImage, dict[str, Any]]:
+            before = file_state(source.path)
+            return source, self._item(releaser.release(source, names[source.id]), before)
 
         done = len(self._sources) - len(todo)
         with tqdm(
             total=len(self._sources), initial=done, desc="release", unit="img", disable=not progress
         ) as bar:
-            for source, released in map_as_done(one, todo, threads):
-                self._journal.append(self._item(source, released))
+            for source, item in map_as_done(one, todo, threads):
+                if item != self._without_key(source):  # skipped again for the same reason
+                    self._journal.put(str(source.id), item)
                 bar.update()
-        self._places = self._journal.places("id")
 
     def items(self) -> Iterator[tuple[SourceImage, Released]]:
         """Every input with what became of it, in the order of the inputs."""
-        for source in self._sources:
-            item = self._journal.item_at(self._places[source.id])
+        for source, item in self._recorded():
             packed = item["descriptor"]
             descriptor = None if packed is None else np.frombuffer(base64.b64decode(packed), dtype=np.float32)
-            yield source, Released(ManifestRow(**item["row"]), descriptor)
+            row = replace(ManifestRow(**item["row"]), source=str(source.path))
+            yield source, Released(row, descriptor)
 
-    def shipped(self) -> Iterator[tuple[int, Path]]:
-        """(id, path of the released file) of every released image, in the order of the inputs."""
-        for source, released in self.items():
-            if released.row.released:
-                yield source.id, self._output_dir / released.row.released
+    def shipped(self) -> Iterator[tuple[int, Path, str]]:
+        """(id, path, SHA-256) of every released file, in the order of the inputs."""
+        for source, item in self._recorded():
+            if item["output"] is not None:
+                yield source.id, self._output_dir / item["row"]["released"], item["output"]["sha256"]
 
-    def state(self) -> list[Any]:
-        """What tells these released files from others: id, size and time of each."""
-        return [[id_, _stamp(path)] for id_, path in self.shipped()]
+    def inputs(self) -> list[tuple[str, str]]:
+        """(name, SHA-256) of every input that was released: what the index holds besides its references."""
+        return [
+            (source.name, item["input"]["sha256"])
+            for source, item in self._recorded()
+            if item["output"] is not None
+        ]
 
-    def _item(self, source: SourceImage, released: Released) -> dict[str, Any]:
-        path = self._output_dir / released.row.released
-        packed = (
-            None if released.descriptor is None else base64.b64encode(released.descriptor.tobytes()).decode()
-        )
-        return {
-            "id": source.id,
-            "row": asdict(released.row),
-            "descriptor": packed,
-            "input": _stamp(source.path),
-            "output": _stamp(path) if released.row.released else None,
-        }
+    @property
+    def journal_folder(self) -> Path:
+        """Where the journals are."""
+        return self._journal.path.parent
 
-    def _still_valid(self, source: SourceImage, item: dict[str, Any]) -> bool:
-        if item["input"] != _stamp(source.path):
+    @property
+    def removed_for(self) -> str | None:
+        """The evaluation after which the released files were removed, if they were."""
+        item = self._journal.get(_REMOVED)
+        return None if item is None else item["evaluation"]
+
+    def remove(self, evaluation: str) -> None:
+        """Remove the released files.
+
+        Args:
+            evaluation: identity of the evaluation that is finished and no longer needs them.
+        """
+        if self.removed_for != evaluation:
+            self._journal.put(_REMOVED, {"evaluation": evaluation})
+        remove_images(self._output_dir, [_name(item) for _, item in self._recorded() if _name(item)])
+
+    def _recorded(self) -> Iterator[tuple[SourceImage, dict[str, Any]]]:
+        for source in self._sources:
+            item = self._journal.get(str(source.id))
+            if item is not None:
+                yield source, item
+
+    def _names(self) -> dict[int, str]:
+        """Names of released files, on record before any is written, so that no other input ever gets them."""
+        taken = dict((self._journal.get(NAMES) or {NAMES: []})[NAMES])
+        names = released_names(self._sources, taken)
+        if names != taken:
+            self._journal.put(NAMES, {NAMES: list(names.items())})
+        return names
+
+    def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
+        packed = None
+        if released.descriptor is not None:
+            packed = base64.b64encode(released.descriptor.tobytes()).decode()
+        name = released.row.released
+        output = file_state(self._output_dir / name) if name else None
+        return {"row": asdict(released.row), "descriptor": packed, "input": before, "output": output}
+
+    def _without_key(self, source: SourceImage) -> dict[str, Any]:
+        item = self._journal.get(str(source.id)) or {}
+        return {name: value for name, value in item.items() if name != "key"}
+
+    def _is_done(self, source: SourceImage, removed: bool) -> bool:
+        item = self._journal.get(str(source.id))
+        if item is None or item["output"] is None or not is_unchanged(source.path, item["input"]):
             return False
-        released = item["row"]["released"]
-        return not released or item["output"] == _stamp(self._output_dir / released)
+        path = self._output_dir / item["row"]["released"]
+        return is_unchanged(path, item["output"]) or (removed and not path.exists())
 
 
 class StepLog:
@@ -113,6 +158,9 @@ class StepLog:
     def __init__(self, path: Path, every: int) -> None:
         self._path = path
         self._every = every
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            drop_torn_line(file)
 
     def __call__(self, image_id: int, step: Step) -> None:
         """Write one step of one image."""
@@ -122,13 +170,20 @@ class StepLog:
                 file.write(line)
 
 
+def remove_images(output_dir: Path, names: Iterable[str]) -> None:
+    """Remove released files and the folders that this leaves empty.
+
+    Args:
+        output_dir: where ``imgs/`` is.
+        names: of released files below ``imgs/``.
+    """
+    for name in names:
+        path = Path(IMAGES, name)
+        (output_dir / path).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or gone
+            for parent in path.parents[:-1]:
+                (output_dir / parent).rmdir()
+
+
 def _name(item: dict[str, Any]) -> str:
-    return item["row"]["released"].removeprefix(f"{IMAGES}/")
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+    return str(item["row"]["released"]).removeprefix(f"{IMAGES}/")

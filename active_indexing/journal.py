@@ -5,12 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 
 class OtherRunError(ValueError):
-    """The journal belongs to a run with other settings; the text says which differ and what to do."""
+    """The journal belongs to a run with other settings.
+
+    Attributes:
+        differences: setting (nested names joined by dots) -> (value in the journal, value now).
+    """
+
+    def __init__(self, differences: dict[str, tuple[Any, Any]]) -> None:
+        self.differences = differences
+        told = (f"{name} was {old!r} and is now {new!r}" for name, (old, new) in differences.items())
+        super().__init__("; ".join(told))
 
 
 class Journal:
@@ -23,19 +33,31 @@ class Journal:
         path: the file; made, with its folder, when missing.
         header: settings that the items depend on, JSON-serialisable.
         fresh: start over, whatever the file holds.
+        on_drop: called with every item that starting over drops, before it is dropped.
+
+    Attributes:
+        path: the file.
 
     Raises:
         OtherRunError: the file holds items made with another header.
         BlockingIOError: another process has it open.
+        ValueError: the file is no journal.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        *,
+        fresh: bool = False,
+        on_drop: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = open(path, "a+b")
         try:
             self._lock()
-            self._begin(json.loads(json.dumps(header, default=str)), fresh)
+            self._begin(json.loads(json.dumps(header, default=str)), fresh, on_drop)
         except BaseException:
             self._file.close()
             raise
@@ -45,22 +67,6 @@ class Journal:
         self._file.write(json.dumps(item).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-
-    def places(self, key: str) -> dict[Any, int]:
-        """Where the newest item of each value of ``key`` begins, for ``item_at``."""
-        found = {}
-        with open(self.path, "rb") as file:
-            place = len(file.readline())
-            for line in file:
-                found[json.loads(line)[key]] = place
-                place += len(line)
-        return found
-
-    def item_at(self, place: int) -> dict[str, Any]:
-        """The item that begins at a place given by ``places``."""
-        with open(self.path, "rb") as file:
-            file.seek(place)
-            return json.loads(file.readline())
 
     def close(self) -> None:
         """Close the file and let others open it."""
@@ -72,45 +78,130 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """(place, line) of every item."""
+        with open(self.path, "rb") as file:
+            place = len(file.readline())
+            for line in file:
+                yield place, line
+                place += len(line)
+
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BlockingIOError(
-                f"another run is writing to {self.path.parent}; wait for it or choose another --output_dir."
+                f"another run holds {self.path}; wait until it ends, or choose another --output_dir."
             ) from error
 
-    def _begin(self, header: dict[str, Any], fresh: bool) -> None:
+    def _begin(
+        self, header: dict[str, Any], fresh: bool, on_drop: Callable[[dict[str, Any]], None] | None
+    ) -> None:
+        drop_torn_line(self._file)
         self._file.seek(0)
         first = self._file.readline()
-        if fresh or not first.endswith(b"\n"):
-            self._file.truncate(0)
-            self.append(header)
+        if first and not fresh:
+            differences = dict(_differences(self._header(first), header))
+            if differences:
+                raise OtherRunError(differences)
+            self._file.seek(0, os.SEEK_END)
             return
-        differing = _differences(json.loads(first), header)
-        if differing:
-            raise OtherRunError("; ".join(differing))
-        self._drop_torn_line()
+        if on_drop is not None:
+            for _, line in self._lines():
+                on_drop(json.loads(line))
+        self._file.truncate(0)
+        self.append(header)
 
-    def _drop_torn_line(self) -> None:
-        end = self._file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65536)
-            self._file.seek(start)
-            newline = self._file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                self._file.truncate(start + newline + 1)
-                break
-            end = start
-        self._file.seek(0, os.SEEK_END)
+    def _header(self, line: bytes) -> dict[str, Any]:
+        try:
+            header = json.loads(line)
+        except ValueError:
+            header = None
+        if not isinstance(header, dict):
+            raise ValueError(f"{self.path} is not a journal of this program, or is damaged; delete it.")
+        return header
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
+class KeyedJournal(Journal):
+    """A journal whose items are found by a key; the newest item of a key counts.
+
+    Its lines begin with the key, so that opening it reads over the items without parsing them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: dict[str, Any],
+        *,
+        fresh: bool = False,
+        on_drop: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        super().__init__(path, header, fresh=fresh, on_drop=on_drop)
+        try:
+            self._places = {_key(line): place for place, line in self._lines()}
+        except ValueError as error:
+            self.close()
+            raise ValueError(f"{path} is damaged; give --existing overwrite to start over.") from error
+        self._end = path.stat().st_size
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def put(self, key: str, item: dict[str, Any]) -> None:
+        """Add an item, or replace the one of this key, and wait until it is on the disk."""
+        self.append({"key": key, **item})
+        self._places[key] = self._end
+        self._end = self._file.tell()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The newest item of a key, ``None`` when there is none."""
+        if key not in self._places:
+            return None
+        with open(self.path, "rb") as file:
+            file.seek(self._places[key])
+            return json.loads(file.readline())
+
+    def __enter__(self) -> KeyedJournal:
+        return self
+
+
+def drop_torn_line(file: BinaryIO) -> None:
+    """Cut off what follows the last line break, a line that a killed process did not finish.
+
+    Args:
+        file: open for reading and writing; left at its end.
+    """
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    file.truncate(end)
+    file.seek(0, os.SEEK_END)
+
+
+_KEY = b'{"key": '
+_KEY_BYTES = 400  # longer than any key
+
+
+def _key(line: bytes) -> str:
+    """``{"key": "<text>", ...`` to the text; keys are written by ``put``."""
+    if not line.startswith(_KEY):
+        raise ValueError(f"a line that begins with {line[:40]!r}")
+    text, _ = json.JSONDecoder().raw_decode(line[len(_KEY) : len(_KEY) + _KEY_BYTES].decode())
+    return str(text)
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{prefix}{key}.")
+            yield from _differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} was {before!r} and is now {after!r}")
-    return found
+            yield f"{prefix}{key}", (before, after)

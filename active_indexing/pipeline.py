@@ -13,23 +13,20 @@ import torch
 
 from active_indexing import artefacts, results, versions
 from active_indexing.activation import activation_method
-from active_indexing.attacks.pool import AttackPool
-from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.evaluation import Evaluation, Failure, QueryImage
+from active_indexing.folder_evaluation import FolderEvaluation, chosen_attacks, non_matching_queries
 from active_indexing.folder_release import IMAGES, FolderRelease, StepLog
 from active_indexing.index_store import PreparedIndex, prepare
-from active_indexing.journal import Journal, OtherRunError
 from active_indexing.optimisers import check_specs
-from active_indexing.records import NO_MATCH, ManifestRow, SourceImage, inventory
+from active_indexing.output_folder import open_journal
+from active_indexing.records import ManifestRow, SourceImage, inventory
 from active_indexing.release import Releaser
-from active_indexing.summary import CopyDetectionSummary, RetrievalSummary, failure_counts, quality_table
-from active_indexing.targets import check_target
+from active_indexing.summary import quality_table
+from active_indexing.targets import check_target, target_rule
 
-JOURNALS = ".journal"
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
 
 
@@ -54,36 +51,51 @@ def run(config: RunConfig) -> RunSummary:
     Raises:
         ValueError: settings that don't fit together, or an output folder of other settings.
         FileNotFoundError: no images, or a missing file.
+        BlockingIOError: another run is writing to the output folder.
     """
     clock = _Clock()
     sources = _sources(config)
-    non_matching = _non_matching(config)
-    attacks = _attacks(config)
+    non_matching, attacks = non_matching_queries(config.evaluation), chosen_attacks(config.evaluation)
     _check_activation(config)
     descriptor = load_descriptor(config.descriptor, _device(config))
+    fingerprint = descriptor.fingerprint
     prepared = prepare(
-        config.index, descriptor.dim, descriptor.fingerprint, seed=config.seed, progress=config.verbose > 0
+        config.index, descriptor.dim, fingerprint, seed=config.seed, progress=config.verbose > 0
     )
     if config.active:
         check_target(config.activation.target, prepared.index)
+    evaluation = FolderEvaluation(config, non_matching, attacks, descriptor, fingerprint, prepared)
     clock.lap("prepare")
-    with _open_journal(config, descriptor, prepared) as journal, one_core_per_operation():
+    with open_journal(config, fingerprint, prepared.inputs) as journal, one_core_per_operation():
         release = FolderRelease(journal, config.output_dir, sources)
-        _release(config, release, descriptor, prepared)
+        _release(config, release, evaluation, descriptor, prepared)
         clock.lap("release")
         _add_protected(release, prepared)
-        evaluated = _evaluate(config, release, non_matching, attacks, descriptor, prepared)
+        evaluated = evaluation.run(release, _workers(config), _threads(config))
         clock.lap("evaluate")
-        _remove_images(config, release)
-    return _write_run(config, descriptor, prepared, evaluated, clock.laps)
+        content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
+        content["seconds"] = clock.laps
+        if not config.save_imgs:
+            release.remove(evaluation.identity(release))
+        artefacts.write_json(config.output_dir / "run.json", content)
+    return RunSummary(config.output_dir, content)
 
 
 def _release(
-    config: RunConfig, release: FolderRelease, descriptor: Descriptor, prepared: PreparedIndex
+    config: RunConfig,
+    release: FolderRelease,
+    evaluation: FolderEvaluation,
+    descriptor: Descriptor,
+    prepared: PreparedIndex,
 ) -> None:
     log = StepLog(config.output_dir / "activation_log.jsonl", config.log_freq) if config.log_freq else None
     releaser = Releaser(config, descriptor, prepared.index, config.output_dir / IMAGES, log)
-    release.run(releaser, threads=_threads(config), progress=config.verbose > 0)
+    threads, progress = _threads(config), config.verbose > 0
+    before = evaluation.identity(release)
+    removed = not config.save_imgs and release.removed_for == before
+    release.run(releaser, threads=threads, progress=progress, removed=removed)
+    if removed and evaluation.identity(release) != before:  # the removed images are needed again
+        release.run(releaser, threads=threads, progress=progress)
     rows = (results.manifest_row(released.row) for _, released in release.items())
     results.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
 
@@ -95,194 +107,52 @@ def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:
             prepared.index.add(released.descriptor[None], np.array([source.id]))
 
 
-def _evaluate(
+def _content(
     config: RunConfig,
+    descriptor: Descriptor,
+    fingerprint: str,
+    prepared: PreparedIndex,
     release: FolderRelease,
-    non_matching: list[QueryImage],
-    attacks: tuple[Attack, ...],
-    descriptor: Descriptor,
-    prepared: PreparedIndex,
 ) -> dict[str, Any]:
-    protected = [QueryImage(id_, path, id_) for id_, path in release.shipped()]
-    content: dict[str, Any] = {"quality": quality_table(released.row for _, released in release.items())}
-    failures: list[Failure] = []
-    if protected and (config.evaluation.eval_retrieval or config.evaluation.eval_icd):
-        with AttackPool(_workers(config)) as pool:
-            stages = _Stages(config, release, descriptor, prepared, pool)
-            if config.evaluation.eval_retrieval:
-                content["retrieval"] = stages.retrieval(protected, attacks, failures)
-            if config.evaluation.eval_icd:
-                content["copy_detection"] = stages.copy_detection([*protected, *non_matching], failures)
-        _write_names(config, prepared, stages.retrieved)
-    rows = ((f.stage, f.image_index, f.attack, f.attack_param, f.reason) for f in failures)
-    results.write_csv(config.output_dir / "failures.csv", results.FAILURE_COLUMNS, rows)
-    content["failed_attacks"] = failure_counts(failures)
-    return content
-
-
-class _Stages:
-    """The two evaluations, on one index, one descriptor and one pool."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        release: FolderRelease,
-        descriptor: Descriptor,
-        prepared: PreparedIndex,
-        pool: AttackPool,
-    ) -> None:
-        self._config = config
-        self._descriptor = descriptor
-        self._index = prepared.index
-        self._pool = pool
-        self._settings = {
-            "seed": config.seed,
-            "kneighbors": config.evaluation.kneighbors,
-            "nprobe": config.index.nprobe,
-            "index": prepared.inputs,
-            "descriptor": descriptor.fingerprint,
-            "released": artefacts.fingerprint(release.state()),
-        }
-        self.retrieved: set[int] = set()
-
-    def retrieval(
-        self, queries: list[QueryImage], attacks: tuple[Attack, ...], failures: list[Failure]
-    ) -> list[dict[str, Any]]:
-        """Every attack on every released image: ``retr_df.csv``."""
-        done = self._run("retrieval", queries, attacks)
-        summary = RetrievalSummary()
-        rows = summary.watch(done.blocks(queries, self._config.evaluation.batch_size_eval))
-        cells = (results.retrieval_row(block, row) for block, row in rows)
-        results.write_csv(self._config.output_dir / "retr_df.csv", results.RETRIEVAL_COLUMNS, cells)
-        self._finish(done, queries, failures, summary.retrieved)
-        return summary.table()
-
-    def copy_detection(self, queries: list[QueryImage], failures: list[Failure]) -> dict[str, Any]:
-        """One random chain on every released and every non-matching image: ``icd_df.csv``."""
-        done = self._run("copy_detection", queries, (Attack(RANDOM_CHAIN),))
-        summary = CopyDetectionSummary(larger_is_better=self._config.index.quant == "IP")
-        rows = summary.watch(done.blocks(queries, self._config.evaluation.batch_size_eval))
-        cells = (results.copy_detection_row(block, row) for block, row in rows)
-        results.write_csv(self._config.output_dir / "icd_df.csv", results.COPY_DETECTION_COLUMNS, cells)
-        self._finish(done, queries, failures, summary.retrieved)
-        return summary.table()
-
-    def _run(self, stage: str, queries: list[QueryImage], attacks: tuple[Attack, ...]) -> Evaluation:
-        settings = {**self._settings, "attacks": [repr(attack) for attack in attacks]}
-        evaluation = Evaluation(stage, self._config.output_dir / JOURNALS, settings)
-        evaluation.run(
-            queries,
-            attacks,
-            self._descriptor,
-            self._index,
-            self._pool,
-            k=self._config.evaluation.kneighbors,
-            seed=self._config.seed,
-            threads=_threads(self._config),
-            progress=self._config.verbose > 0,
-        )
-        return evaluation
-
-    def _finish(
-        self, done: Evaluation, queries: list[QueryImage], failures: list[Failure], retrieved: set[int]
-    ) -> None:
-        failures += done.failures(queries)
-        self.retrieved |= retrieved
-        done.close()
-
-
-def _write_names(config: RunConfig, prepared: PreparedIndex, retrieved: set[int]) -> None:
-    """``references.csv``: the names of the references that were retrieved."""
-    if prepared.names is None:
-        return
-    with open(prepared.names, encoding="utf-8", errors="surrogateescape") as lines:
-        numbered = enumerate(lines, start=prepared.first_reference)
-        rows = ((id_, line.rstrip("\n")) for id_, line in numbered if id_ in retrieved)
-        results.write_csv(config.output_dir / "references.csv", ("id", "name"), rows)
-
-
-def _write_run(
-    config: RunConfig,
-    descriptor: Descriptor,
-    prepared: PreparedIndex,
-    evaluated: dict[str, Any],
-    seconds: dict[str, float],
-) -> RunSummary:
-    content = {
+    inputs = release.inputs()
+    return {
         "config": asdict(config),
         "versions": versions.versions(),
-        "descriptor": {
-            "name": descriptor.name,
-            "dim": descriptor.dim,
-            "fingerprint": descriptor.fingerprint,
-        },
+        "descriptor": {"name": descriptor.name, "dim": descriptor.dim, "fingerprint": fingerprint},
         "index": {**prepared.inputs, "path": prepared.path, "entries": prepared.index.ntotal},
-        **evaluated,
-        "seconds": seconds,
+        "inputs": {"count": len(inputs), "fingerprint": artefacts.fingerprint(inputs)},
+        "quality": quality_table(released.row for _, released in release.items()),
     }
-    artefacts.write_json(config.output_dir / "run.json", content)
-    return RunSummary(config.output_dir, content)
-
-
-def _open_journal(config: RunConfig, descriptor: Descriptor, prepared: PreparedIndex) -> Journal:
-    header = {
-        "active": config.active,
-        "seed": config.seed,
-        "activation": asdict(config.activation) if config.active else None,
-        "descriptor": descriptor.fingerprint,
-        "index": {key: value for key, value in prepared.inputs.items() if key != "references"},
-    }
-    path = config.output_dir / JOURNALS / "release.jsonl"
-    try:
-        return Journal(path, header, fresh=config.existing == "overwrite")
-    except OtherRunError as error:
-        raise OtherRunError(
-            f"{config.output_dir} holds a run with other settings: {error}. Choose another --output_dir, "
-            "or --existing overwrite to replace it."
-        ) from error
 
 
 def _sources(config: RunConfig) -> list[SourceImage]:
-    released = config.output_dir.resolve() / IMAGES
-    if config.data_dir.resolve().is_relative_to(released):
+    output, released = config.output_dir.resolve(), (config.output_dir / IMAGES).resolve()
+    data = config.data_dir.resolve()
+    if data.is_relative_to(released):
         raise ValueError(
             f"--data_dir {config.data_dir} lies in the folder of released images {released}: inputs are "
             "never overwritten. Choose another --output_dir."
         )
-    sources = inventory(config.data_dir, exclude=config.output_dir)
+    # Inputs inside the output folder are inputs all the same; only what was released there is not.
+    sources = inventory(config.data_dir, exclude=released if data.is_relative_to(output) else output)
     return sources[: DEBUG_BATCHES * config.batch_size] if config.debug else sources
 
 
-def _non_matching(config: RunConfig) -> list[QueryImage]:
-    folder = config.evaluation.query_nonmatch_dir
-    if folder is None or not config.evaluation.eval_icd:
-        return []
-    # ids of references start at 0 and of protected images at 2**62: negative ones are free
-    return [QueryImage(-source.id, source.path, NO_MATCH) for source in inventory(folder)]
-
-
-def _attacks(config: RunConfig) -> tuple[Attack, ...]:
-    # Made in both cases, so that a wrong template is told before any work.
-    default = default_attacks(config.evaluation.screenshot_template)
-    return attacks_2() if config.evaluation.use_attacks_2 else default
-
-
 def _check_activation(config: RunConfig) -> None:
+    """In both arms, so that the passive one, often run first, tells of a mistake too."""
     activation_method(config.activation.method)
-    if config.active:
-        check_specs(config.activation.optimizer, config.activation.scheduler)
-
-
-def _remove_images(config: RunConfig, release: FolderRelease) -> None:
-    if not config.save_imgs:
-        for _, path in release.shipped():
-            path.unlink(missing_ok=True)
+    target_rule(config.activation.target)
+    check_specs(config.activation.optimizer, config.activation.scheduler)
 
 
 def _device(config: RunConfig) -> torch.device:
-    if config.device is not None:
-        return torch.device(config.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=config.device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {config.device} can't be used here: {reason}") from error
 
 
 def _threads(config: RunConfig) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -131,28 +133,33 @@ def released_names(sources: Iterable[SourceImage], taken: dict[int, str]) -> dic
     """Name of each released PNG below ``imgs/``: the input's, with the ending .png.
 
     Inputs of one folder that differ only in their ending keep it (``a.jpg`` and ``a.webp`` become
-    ``a.jpg.png`` and ``a.webp.png``). Names compare without case, as some file systems do.
+    ``a.jpg.png`` and ``a.webp.png``). Names compare without case and Unicode form, as on some file systems,
+    and a file never takes the name of a folder.
 
     Args:
-        sources: inputs without a name yet.
-        taken: id -> name of images released earlier; they keep their names.
+        sources: all inputs.
+        taken: id -> name of images released earlier; they keep their names, and nobody else gets them.
 
     Returns:
         id -> name, of ``sources`` and ``taken``.
     """
+    sources = list(sources)
     pending = [source for source in sources if source.id not in taken]
     plain = {source.id: PurePosixPath(source.name).with_suffix(".png").as_posix() for source in pending}
-    count: dict[str, int] = {}
-    for name in [*plain.values(), *taken.values()]:
-        count[name.casefold()] = count.get(name.casefold(), 0) + 1
-    names, used = dict(taken), {name.casefold() for name in taken.values()}
+    count = Counter(_folded(name) for name in [*plain.values(), *taken.values()])
+    names, used = dict(taken), {_folded(name) for name in taken.values()}
+    used |= {_folded(str(folder)) for source in sources for folder in PurePosixPath(source.name).parents}
     # PNG inputs first: each has a right to its own name.
     for source in sorted(pending, key=lambda source: source.name != plain[source.id]):
         own = plain[source.id] == source.name
-        alone = count[plain[source.id].casefold()] == 1
+        alone = count[_folded(plain[source.id])] == 1
         name = plain[source.id] if own or alone else source.name + ".png"
-        if name.casefold() in used:
+        if _folded(name) in used:
             name = f"{source.name}.{source.id}.png"
-        used.add(name.casefold())
+        used.add(_folded(name))
         names[source.id] = name
     return names
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

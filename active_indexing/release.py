@@ -37,6 +37,10 @@ class Released:
     descriptor: np.ndarray | None
 
 
+class _Diverged(ArithmeticError):
+    """The perturbation of an image is no number any more."""
+
+
 class Releaser:
     """Releases images one by one, so that a result never depends on the other images; safe in threads.
 
@@ -78,7 +82,7 @@ class Releaser:
             picture = images.read(source.path)
             with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
                 return self._release(source, picture, name)
-        except images.UnreadableImage as error:
+        except (images.UnreadableImage, _Diverged) as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
@@ -129,6 +133,8 @@ class Releaser:
             opacity=opacity,
             on_step=on_step,
         )
+        if not torch.isfinite(shift).all():
+            raise _Diverged("the optimisation diverged; lower lr in --optimizer, or --scaling")
         if opacity is not None:
             shift = shift * (opacity > 0)  # hidden colours stay as they are
         # The perturbation is made for the sRGB view and added to the file's own colours.

@@ -25,12 +25,13 @@ RETRIEVAL_COLUMNS = (
 COPY_DETECTION_COLUMNS = (
     "batch", "image_index", "attack", "attack_param", "retrieved_distances", "retrieved_indices",
 )  # fmt: skip
-FAILURE_COLUMNS = ("stage", "image_index", "attack", "attack_param", "reason")
+FAILURE_COLUMNS = ("stage", "image_index", "path", "attack", "attack_param", "reason")
 
 
 def list_cell(values: np.ndarray) -> str:
     """One cell for a 1-D array: never elided, never wrapped, every digit kept."""
-    return "[" + " ".join(str(value) for value in values) + "]"
+    exact = values.tolist() if values.dtype.kind in "iu" else values  # str of a float32 is its shortest text
+    return "[" + " ".join(map(str, exact)) + "]"
 
 
 def parse_list_cell(cell: str) -> np.ndarray:

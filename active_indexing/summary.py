@@ -75,7 +75,9 @@ class CopyDetectionSummary:
             yield block, row
 
     def table(self) -> dict[str, Any]:
-        """``uAP`` and the two numbers of queries."""
+        """``uAP`` and the two numbers of queries; empty when no query has a match."""
+        if not self.matching:
+            return {}
         scores = np.concatenate(self.scores) if self.scores else np.zeros(0)
         correct = np.concatenate(self.correct) if self.correct else np.zeros(0, dtype=bool)
         precision = micro_average_precision(scores, correct, self.matching)

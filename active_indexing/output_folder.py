@@ -1,0 +1,103 @@
+"""The output folder of a run: one run at a time writes to it, and what earlier ones left is known."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from active_indexing.artefacts import remove_leftovers
+from active_indexing.config import RunConfig
+from active_indexing.folder_release import IMAGES, NAMES, remove_images
+from active_indexing.journal import KeyedJournal, OtherRunError
+
+JOURNALS = ".journal"
+"""Folder of the journals below the output folder."""
+
+TABLES = (
+    "manifest.csv", "retr_df.csv", "icd_df.csv", "failures.csv", "references.csv", "activation_log.jsonl",
+)  # fmt: skip
+_FLAGS = {"factory": "idx_factory", "training": "fts_training_path"}
+
+
+def open_journal(config: RunConfig, descriptor: str, index: dict[str, Any]) -> KeyedJournal:
+    """Take possession of the output folder: no other run can write to it until the journal is closed.
+
+    ``run.json`` is removed, so that it stands for a finished run, and so are half-written files of a killed
+    one. With ``--existing overwrite`` an earlier run's files are removed, and nothing that is not on record.
+
+    Args:
+        config: the run.
+        descriptor: fingerprint of the descriptor.
+        index: what made the index.
+
+    Returns:
+        The journal of released images.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, or images that no run wrote.
+        BlockingIOError: another run is writing to it.
+    """
+    folder = config.output_dir
+    path = folder / JOURNALS / "release.jsonl"
+    _check_images(folder, path)
+    overwrite = config.existing == "overwrite"
+    try:
+        journal = KeyedJournal(
+            path,
+            _header(config, descriptor, index),
+            fresh=overwrite,
+            on_drop=lambda item: remove_images(folder, [name for _, name in item.get(NAMES, ())]),
+        )
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            f"another run is writing to {folder}; wait until it ends, or choose another --output_dir."
+        ) from error
+    except OtherRunError as error:
+        raise ValueError(
+            f"{folder} holds a run with other settings: {_told(error)}. Choose another --output_dir, "
+            "or --existing overwrite to replace it."
+        ) from error
+    (folder / "run.json").unlink(missing_ok=True)
+    if overwrite:
+        for name in TABLES:
+            (folder / name).unlink(missing_ok=True)
+    remove_leftovers([folder, *(Path(below) for below, _, _ in os.walk(folder / IMAGES))])
+    return journal
+
+
+def _check_images(folder: Path, journal: Path) -> None:
+    """Files that this program has no record of are somebody's, and would be overwritten."""
+    images = folder / IMAGES
+    if journal.exists() or not images.is_dir() or not any(images.iterdir()):
+        return
+    raise ValueError(
+        f"{images} holds files that no run of this program has written (there is no {journal}): "
+        "move them away, or choose another --output_dir."
+    )
+
+
+def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[str, Any]:
+    """What released files depend on."""
+    return {
+        "active": config.active,
+        "seed": config.seed,
+        "activation": asdict(config.activation) if config.active else None,
+        "descriptor": descriptor,
+        "index": {name: value for name, value in index.items() if name != "references"},
+    }
+
+
+def _told(error: OtherRunError) -> str:
+    told = {}
+    for name, (old, new) in error.differences.items():
+        parts = name.split(".")
+        if "descriptor" in parts or "dim" in parts[:2]:
+            told["descriptor"] = "it was made with another descriptor"
+        elif "training" in parts:
+            told["training"] = "its index was trained from another --fts_training_path"
+        elif name != "activation":  # it goes with --active
+            flag = _FLAGS.get(parts[-1], parts[-1])
+            told[name] = f"--{flag} was {old} and is now {new}"
+    return "; ".join(told.values())
