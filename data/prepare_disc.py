@@ -122,7 +122,7 @@ def link_folder(folder: Path, names: Collection[str], source: Path) -> Links:
     return Links(links=len(names), kept=kept, made=made, replaced=replaced, removed=len(stale))
 
 
-def prepare(data_dir: Path, output_dir: Path) -> dict[str, object]:
+def prepare(data_dir: Path, output_dir: Path) -> tuple[dict[str, Links], dict[str, list[str]]]:
     """Make the three folders and the report ``prepare_disc.json``.
 
     Args:
@@ -130,32 +130,28 @@ def prepare(data_dir: Path, output_dir: Path) -> dict[str, object]:
         output_dir: where the folders go.
 
     Returns:
-        The report: per folder its :class:`Links`, and the names of missing images.
+        Per folder, what became of its links, and the names of the images that are missing.
     """
     protected = {f"{reference}.jpg" for reference in matched_references(data_dir)}
     references, reference_count = numbered_images(data_dir / "references", "R")
     training, training_count = numbered_images(data_dir / "train", "T")
+    others = {f"R{number:06d}.jpg" for number in range(reference_count)} - protected
     size = min(NONMATCHING_QUERIES, training_count)
     drawn = random.Random(SAMPLE_SEED).sample(range(training_count), size)
     queries = {f"T{number:06d}.jpg" for number in drawn}
-    folders = {
-        "references_10k": (protected & references, "references"),
-        "references_990k": (references - protected, "references"),
-        "queries_40k": (queries & training, "train"),
+    split = {
+        "references_10k": (protected, references, "references"),
+        "references_990k": (others, references, "references"),
+        "queries_40k": (queries, training, "train"),
     }
-    report: dict[str, object] = {
-        name: asdict(link_folder(output_dir / name, names, data_dir / source))
-        for name, (names, source) in folders.items()
+    links = {
+        folder: link_folder(output_dir / folder, names & present, data_dir / source)
+        for folder, (names, present, source) in split.items()
     }
-    numbered = {f"R{number:06d}.jpg" for number in range(reference_count)}
-    missing = {
-        "references_10k": sorted(protected - references),
-        "references_990k": sorted(numbered - references - protected),
-        "queries_40k": sorted(queries - training),
-    }
-    report["missing"] = missing
-    write_json(output_dir / "prepare_disc.json", report)
-    return report
+    missing = {folder: sorted(names - present) for folder, (names, present, _) in split.items()}
+    report = {folder: asdict(made) for folder, made in links.items()}
+    write_json(output_dir / "prepare_disc.json", {**report, "missing": missing})
+    return links, missing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -176,17 +172,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     output_dir = arguments.output_dir or arguments.data_dir
     try:
-        report = prepare(arguments.data_dir, output_dir)
+        links, missing = prepare(arguments.data_dir, output_dir)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    missing = report.pop("missing")
-    assert isinstance(missing, dict)
-    for folder, links in report.items():
-        assert isinstance(links, dict)
-        changes = ", ".join(f"{count:,} {change}" for change, count in links.items() if change != "links")
+    for folder, made in links.items():
+        changes = ", ".join(
+            f"{count:,} {change}" for change, count in asdict(made).items() if change != "links"
+        )
         lost = f"; {len(missing[folder]):,} images missing" if missing[folder] else ""
-        print(f"{output_dir / folder}: {links['links']:,} links ({changes}){lost}")
+        print(f"{output_dir / folder}: {made.links:,} links ({changes}){lost}")
     if any(missing.values()):
         print(f"the missing images are listed in {output_dir / 'prepare_disc.json'}")
     return 0

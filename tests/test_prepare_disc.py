@@ -96,8 +96,14 @@ def test_wrong_links_are_replaced_and_stale_ones_removed(disc, tmp_path):
     wrong.symlink_to("nowhere.jpg")
     stale.symlink_to("nowhere.jpg")
     (out / "references_10k/notes.txt").write_text("mine")
-    report = prepare_disc.prepare(disc, out)
-    assert report["references_10k"] == {"links": 2, "kept": 1, "made": 0, "replaced": 1, "removed": 1}
+    prepare_disc.prepare(disc, out)
+    assert report_of(out)["references_10k"] == {
+        "links": 2,
+        "kept": 1,
+        "made": 0,
+        "replaced": 1,
+        "removed": 1,
+    }
     assert names(out / "references_10k") == ["R000003.jpg", "R000021.jpg", "notes.txt"]
     assert wrong.read_bytes() == b"x"
 
