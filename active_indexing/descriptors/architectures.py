@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -19,14 +20,14 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 GEM_FLOOR = 1e-6
 
 # The ``resnext101_32x4d`` of the published ``sscd_disc_large``: torchvision ships only 32x8d and 64x4d.
-_RESNETS: dict[str, Callable[..., nn.Module]] = {
+_RESNETS: dict[str, Callable[..., Any]] = {
     "resnet10": partial(ResNet, BasicBlock, [1, 1, 1, 1]),
     "resnet18": torchvision.models.resnet18,
     "resnet50": torchvision.models.resnet50,
     "resnext101_32x4d": partial(ResNet, Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
     "resnext101_32x8d": torchvision.models.resnext101_32x8d,
 }
-_LIGHT: dict[str, Callable[..., nn.Module]] = {
+_LIGHT: dict[str, Callable[..., Any]] = {
     "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
     "efficientnet_b0": torchvision.models.efficientnet_b0,
 }
@@ -56,14 +57,12 @@ class GeM(nn.Module):
 class TimmNetwork(nn.Module):
     """Any timm trunk with [SSCD]'s head: class token where there is one, GeM of the map elsewhere."""
 
+    trunk: Any
+
     def __init__(self, name: str, dim: int, gem_p: float) -> None:
         """Args: as :func:`build_network`."""
         super().__init__()
-        try:
-            # Transformers then interpolate their position embedding to any input size.
-            self.trunk = timm.create_model(name, num_classes=0, dynamic_img_size=True)
-        except TypeError:
-            self.trunk = timm.create_model(name, num_classes=0)
+        self.trunk = _timm_trunk(name)
         self.pool = GeM(gem_p)
         self.fc = _projection(self.trunk.num_features, dim)
 
@@ -71,12 +70,16 @@ class TimmNetwork(nn.Module):
         """(B, 3, S, S) normalised pixels to (B, dim)."""
         values = self.trunk.forward_features(inputs)
         if values.ndim == 3 and getattr(self.trunk, "num_prefix_tokens", 0):
-            return self.fc(values[:, 0])
+            return self._projected(values[:, 0])
         if values.ndim == 3:  # (B, tokens, C) without a class token
             values = values.transpose(1, 2)[..., None]
         elif values.shape[1] != self.trunk.num_features:  # Swin and its kin keep channels last
             values = values.permute(0, 3, 1, 2)
-        return self.fc(self.pool(values).flatten(1))
+        return self._projected(self.pool(values).flatten(1))
+
+    def _projected(self, values: torch.Tensor) -> torch.Tensor:
+        descriptors: torch.Tensor = self.fc(values)
+        return descriptors
 
 
 def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
@@ -97,20 +100,28 @@ def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
         raise ValueError(f"a descriptor needs at least 1 dimension, got {dim}.")
     if backbone in _RESNETS:
         # Residual branches that start at zero: [SSCD]'s entropy weight of 30 is unstable without them.
-        network = _RESNETS[backbone](zero_init_residual=True)
-        network.avgpool, network.fc = GeM(gem_p), _projection(network.fc.in_features, dim)
-        return network
+        resnet = _RESNETS[backbone](zero_init_residual=True)
+        resnet.avgpool, resnet.fc = GeM(gem_p), _projection(resnet.fc.in_features, dim)
+        return resnet
     if backbone in _LIGHT:
-        network = _LIGHT[backbone]()
-        first = next(m for m in network.classifier if isinstance(m, nn.Linear))
-        network.avgpool, network.classifier = GeM(gem_p), _projection(first.in_features, dim)
-        return network
+        light = _LIGHT[backbone]()
+        width = next(layer.in_features for layer in light.classifier if isinstance(layer, nn.Linear))
+        light.avgpool, light.classifier = GeM(gem_p), _projection(width, dim)
+        return light
     if timm.is_model(backbone):
         return TimmNetwork(backbone, dim, gem_p)
     raise ValueError(
         f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or an architecture that "
         "timm.list_models() lists."
     )
+
+
+def _timm_trunk(name: str) -> Any:
+    try:
+        # Transformers then interpolate their position embedding to any input size.
+        return timm.create_model(name, num_classes=0, dynamic_img_size=True)
+    except TypeError:
+        return timm.create_model(name, num_classes=0)
 
 
 def _projection(width: int, dim: int) -> nn.Linear:

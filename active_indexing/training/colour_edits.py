@@ -25,11 +25,11 @@ def colour_matrices(angle: torch.Tensor, saturation: torch.Tensor) -> torch.Tens
     Returns:
         (B, 3, 3), to be multiplied with RGB columns.
     """
-    eye = torch.eye(3)
-    axis = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    eye = torch.eye(3, device=angle.device)
+    axis = angle.new_tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     turn = cos * eye + sin * axis + (1 - cos) / 3
-    luma = torch.tensor(LUMA).expand(3, 3)
+    luma = angle.new_tensor(LUMA).expand(3, 3)
     return turn @ (luma + saturation[:, None, None] * (eye - luma))
 
 
@@ -51,13 +51,12 @@ def edit_colours(draws: Draws, pixels: torch.Tensor) -> torch.Tensor:
         draws: one value per view.
         pixels: (B, 3, H, W) in [0, 1].
     """
-    one = torch.ones(draws.count)
-    angle = torch.where(draws.chance(0.35), draws.uniform(-math.pi, math.pi), torch.zeros(draws.count))
+    angle = torch.where(draws.chance(0.35), draws.uniform(-math.pi, math.pi), 0.0)
     kind = draws.uniform()
-    saturation = torch.where(kind < 0.25, draws.log_uniform(0.3, 5.0), one)
-    saturation = torch.where(kind > 0.9, torch.zeros(draws.count), saturation)
+    saturation = torch.where(kind < 0.25, draws.log_uniform(0.3, 5.0), 1.0)
+    saturation = torch.where(kind > 0.9, 0.0, saturation)
     matrices = colour_matrices(angle, saturation)
     edited = torch.einsum("nij,njhw->nihw", matrices, pixels).clamp_(0, 1)
-    brightness = torch.where(draws.chance(0.35), draws.log_uniform(0.25, 2.3), one)
+    brightness = torch.where(draws.chance(0.35), draws.log_uniform(0.25, 2.3), 1.0)
     edited = (edited * brightness[:, None, None, None]).clamp_(0, 1)
-    return scale_contrast(edited, torch.where(draws.chance(0.3), draws.log_uniform(0.35, 2.6), one))
+    return scale_contrast(edited, torch.where(draws.chance(0.3), draws.log_uniform(0.35, 2.6), 1.0))

@@ -36,6 +36,10 @@ class Drawings:
     stickers: torch.Tensor
     pages: torch.Tensor
 
+    def to(self, device: torch.device) -> Drawings:
+        """The same on a device."""
+        return Drawings(self.texts.to(device), self.stickers.to(device), self.pages.to(device))
+
 
 def draw_all(seed: int, count: int = 512) -> Drawings:
     """Draw ``count`` of each kind (three quarters as many pages).

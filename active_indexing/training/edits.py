@@ -53,7 +53,7 @@ class DrawnEdits:
 
     def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
         """See :class:`Recipe`."""
-        draws = Draws(generator, len(images))
+        draws = Draws(generator, len(images), images.device)
         same = draws.chance(0.6)
         width = torch.where(same, 1.0, draws.uniform(0.8, 1.0))
         height = torch.where(same, 1.0, draws.uniform(0.8, 1.0))
@@ -67,19 +67,20 @@ class DrawnEdits:
 
     def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
         """See :class:`Recipe`."""
-        draws = Draws(generator, len(images))
+        draws = Draws(generator, len(images), images.device)
         pixels = images.float() / 255
         layout = draw_layout(draws)
         corners = torch.where(draws.chance(0.8)[:, None], 0.0, draws.colours())[:, :, None, None]
-        around = ground(draws, pixels, self.drawings, layout.surround, size)
+        drawings = self.drawings.to(images.device)
+        around = ground(draws, pixels, drawings, layout.surround, size)
         framed = layout.surround.page & draws.chance(0.3)
         frame = inside(_widened(draws, layout.to_box), size) & framed[:, None, None, None]
         views = torch.where(frame | inside(layout.to_box, size), corners, around)
         source = _smoothed(pixels, layout.shrink * (images.shape[-1] / size) > ALIASING)
         picture = sample(source, layout.to_source, size)
         views = torch.where(inside(layout.to_picture, size), picture, views)
-        add_stickers(draws, views, pixels, self.drawings, 0.18)
-        add_texts(draws, views, self.drawings, 0.15)
+        add_stickers(draws, views, pixels, drawings, 0.18)
+        add_texts(draws, views, drawings, 0.15)
         coloured = draws.chance(0.7).nonzero()[:, 0]
         views[coloured] = edit_colours(draws.among(coloured), views[coloured])
         degrade(draws, views)

@@ -122,8 +122,9 @@ def draw_rotation(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     """
     kind = draws.uniform()
     tilted, right = kind < 0.20, (kind >= 0.20) & (kind < 0.36)
-    degrees = torch.where(tilted, draws.uniform(-100, 100), torch.zeros(draws.count))
-    degrees = torch.where(right, torch.tensor(RIGHT_ANGLES)[draws.integers(len(RIGHT_ANGLES))], degrees)
+    degrees = torch.where(tilted, draws.uniform(-100, 100), 0.0)
+    right_angles = torch.tensor(RIGHT_ANGLES, device=draws.device)[draws.integers(len(RIGHT_ANGLES))]
+    degrees = torch.where(right, right_angles, degrees)
     zoom = torch.where(tilted & draws.chance(0.3), draws.uniform(0.55, 0.8), 1.0)
     return degrees * (math.pi / 180), zoom
 

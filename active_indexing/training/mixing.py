@@ -58,7 +58,7 @@ def mix_views(
     share = torch.where(chosen & cut, 1 - area, share)
     blend = share[:, None, None].expand(count, size, size)
     keep = torch.where(cut[:, None, None], (~box).float(), blend)
-    keep = torch.where(chosen[:, None, None], keep, torch.ones_like(keep))[:, None].to(pixels)
+    keep = torch.where(chosen[:, None, None], keep, 1.0)[:, None].to(pixels)
     mixed = pixels * keep + pixels.flip(0) * (1 - keep)
     labels = torch.nn.functional.one_hot(images, int(images.max()) + 1).float()
     weight = share[:, None].to(labels)

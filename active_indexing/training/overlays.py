@@ -67,7 +67,7 @@ def ground(
 def _pages(
     draws: Draws, images: torch.Tensor, drawings: Drawings, rows: torch.Tensor, size: int
 ) -> torch.Tensor:
-    zero = torch.zeros(len(rows))
+    zero = torch.zeros(len(rows), device=rows.device)
     maps = box_map(zero, zero, 1 / (draws.uniform(0.6, 1.0) * draws.sign()), 1 / draws.uniform(0.6, 1.0))
     others = (rows + 1 + draws.integers(max(1, len(images) - 1))) % len(images)
     drawn = drawings.pages[draws.integers(len(drawings.pages))].float() / 255
@@ -88,7 +88,7 @@ def _caption_text(draws: Draws, views: torch.Tensor, drawings: Drawings, around:
     ink, plain = part.colours(), part.chance(0.7)
     dark = views[rows, :, 0, 0].mean(dim=1) < 0.5
     ink[plain] = dark[plain].float()[:, None]
-    _write(part, views, drawings, rows, ink, box_map(x, y, width, height), torch.ones(len(rows)))
+    _write(part, views, drawings, rows, ink, box_map(x, y, width, height), torch.ones_like(x))
 
 
 def add_texts(draws: Draws, views: torch.Tensor, drawings: Drawings, probability: float) -> None:

@@ -19,7 +19,7 @@ def gaussian_blur(pixels: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         sigma: (B,) standard deviation in pixels; the kernel reaches 2.3 of the largest.
     """
     radius = min(max(1, int(2.3 * float(sigma.max()))), pixels.shape[-1] - 1, pixels.shape[-2] - 1)
-    offsets = torch.arange(-radius, radius + 1)
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(pixels)  # (B, 2 * radius + 1)
     count = len(pixels)
@@ -44,8 +44,8 @@ def shuffle_pixels(draws: Draws, pixels: torch.Tensor, share: torch.Tensor) -> t
         share: (B,) in [0, 1].
     """
     flat = pixels.flatten(2)
-    order = torch.randperm(flat.shape[-1], generator=draws.generator)
-    moved = torch.rand(len(flat), 1, flat.shape[-1], generator=draws.generator) < share[:, None, None]
+    order = draws.order(flat.shape[-1])
+    moved = draws.fraction(len(flat), 1, flat.shape[-1]) < share[:, None, None]
     return torch.where(moved, flat[:, :, order], flat).view_as(pixels)
 
 
@@ -73,7 +73,7 @@ def degrade(draws: Draws, views: torch.Tensor) -> None:
         views[rows] = ((views[rows] * levels).round() / levels).clamp(0, 1)
     rows = ((kind >= 0.31) & (kind < 0.39)).nonzero()[:, 0]
     if len(rows):
-        views[rows] = _noisy(draws, views[rows])
+        views[rows] = _noisy(draws.among(rows), views[rows])
 
 
 def _blurred(draws: Draws, views: torch.Tensor) -> torch.Tensor:
@@ -83,8 +83,7 @@ def _blurred(draws: Draws, views: torch.Tensor) -> torch.Tensor:
 
 
 def _noisy(draws: Draws, views: torch.Tensor) -> torch.Tensor:
-    part = Draws(draws.generator, len(views))
-    noise = torch.randn(views.shape, generator=draws.generator)
-    noisy = (views + noise * part.uniform(0, 0.12)[:, None, None, None]).clamp(0, 1)
-    shuffled = shuffle_pixels(part, noisy, part.uniform(0.05, 0.3))
-    return torch.where(part.chance(0.5)[:, None, None, None], shuffled, noisy)
+    noise = draws.normal(*views.shape)
+    noisy = (views + noise * draws.uniform(0, 0.12)[:, None, None, None]).clamp(0, 1)
+    shuffled = shuffle_pixels(draws, noisy, draws.uniform(0.05, 0.3))
+    return torch.where(draws.chance(0.5)[:, None, None, None], shuffled, noisy)

@@ -1,0 +1,90 @@
+"""Settings of a training, and the recipes that are ready to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from active_indexing.training.losses import LossConfig
+from active_indexing.training.mixing import MixingConfig
+from active_indexing.training.schedules import Schedule, SizeStage
+
+EditsName = Literal["drawn", "simclr", "strong_blur", "advanced"]
+OptimizerName = Literal["adamw", "lars"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training images come from.
+
+    Attributes:
+        path: a folder or a tar file of images.
+        edge: width and height at which they are kept, pixels.
+        images: per process and step.
+        limit: use only the first so many; ``None`` is all.
+    """
+
+    path: Path
+    edge: int
+    images: int
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything that a training depends on besides its images.
+
+    Attributes:
+        backbone: see :func:`active_indexing.descriptors.architectures.build_network`.
+        dim: length of the descriptor.
+        gem_p: exponent of the pooling.
+        edits: which views are made.
+        edited_views: edited views of each image in a step, beside one reference view.
+        sizes: width of the views, by step.
+        test_size: input size that the exported descriptor uses, pixels.
+        mean, std: normalisation of all three channels, in [0, 1] units.
+        optimizer: of the weights.
+        learning_rate: its base; the schedule scales it.
+        weight_decay: of weights; AdamW spares biases and batch norms, LARS includes them as published.
+        clip_norm: longest gradient; 0 does not clip.
+        schedule: of the learning rate.
+        loss: its terms.
+        mixing: of views; ``None`` mixes nothing.
+        average_decay: of the moving average of the weights, which is what is exported.
+        half_precision: multiply in bfloat16 where torch's autocast does.
+        seed: of everything random.
+    """
+
+    backbone: str = "resnet10"
+    dim: int = 256
+    gem_p: float = 3.0
+    edits: EditsName = "drawn"
+    edited_views: int = 2
+    sizes: tuple[SizeStage, ...] = (SizeStage(0, 64),)
+    test_size: int = 64
+    mean: float = 0.45
+    std: float = 0.27
+    optimizer: OptimizerName = "adamw"
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 5.0
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=1000))
+    loss: LossConfig = field(default_factory=LossConfig)
+    mixing: MixingConfig | None = None
+    average_decay: float = 0.999
+    half_precision: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("edits", EditsName), ("optimizer", OptimizerName)):
+            if getattr(self, name) not in get_args(choices):
+                expected = ", ".join(get_args(choices))
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; expected one of {expected}.")
+        if self.edited_views < 1:
+            raise ValueError(f"a step needs at least 1 edited view of an image, got {self.edited_views}.")
+        starts = [stage.start for stage in self.sizes]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"view sizes must start at step 0 and then later ones, got starts {starts}.")
+        if self.mixing and self.loss.asymmetric:
+            raise ValueError("mixed views have no reference view; use a symmetric loss or no mixing.")

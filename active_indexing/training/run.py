@@ -1,0 +1,170 @@
+"""A whole training: processes, progress, log, checkpoints, validation, export."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from tqdm import tqdm
+
+from active_indexing.artefacts import write_json
+from active_indexing.training import processes
+from active_indexing.training.batches import Batches, open_banks
+from active_indexing.training.checkpoints import export_descriptor
+from active_indexing.training.config import Source, TrainingConfig
+from active_indexing.training.loop import Trainer, build_trainer, train
+from active_indexing.training.sources import Bank
+from active_indexing.training.validation import validate
+
+CHECKPOINT, DESCRIPTOR, LOG, SETTINGS = "checkpoint.pt", "descriptor.pt", "log.jsonl", "training.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where and how a training runs; none of it changes what a step computes, but ``processes``.
+
+    Attributes:
+        output_dir: for banks, checkpoint, log and the descriptor.
+        sources: training images.
+        validation: held-out images; ``None`` validates nothing.
+        processes: on this machine: GPUs, or CPU cores. Their batches add up.
+        threads: of each process; 0 leaves it to torch.
+        device: ``cpu`` or ``cuda``.
+        checkpoint_seconds: between checkpoints.
+        log_steps: between log lines.
+        validation_steps: between validations.
+    """
+
+    output_dir: Path
+    sources: tuple[Source, ...]
+    validation: Source | None = None
+    processes: int = 1
+    threads: int = 0
+    device: str = "cpu"
+    checkpoint_seconds: float = 120.0
+    log_steps: int = 50
+    validation_steps: int = 500
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("a training needs at least one source of images.")
+        for name in ("processes", "log_steps", "validation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+def run(config: TrainingConfig, run_config: RunConfig) -> Path:
+    """Train, or go on where a killed run stopped, and export the descriptor.
+
+    Returns:
+        Path of the exported descriptor.
+
+    Raises:
+        FileNotFoundError, ValueError: if images or the checkpoint of ``output_dir`` do not fit.
+    """
+    out = run_config.output_dir
+    out.mkdir(parents=True, exist_ok=True)
+    # Decoded here, once, before the processes share the arrays.
+    open_banks(run_config.sources, out / "banks")
+    if run_config.validation:
+        open_banks((run_config.validation,), out / "banks")
+    write_json(out / SETTINGS, {"training": asdict(config), "run": asdict(run_config)})
+    if run_config.processes == 1:
+        _process(0, config, run_config, None)
+    else:
+        arguments = (config, run_config, _free_port())
+        torch.multiprocessing.spawn(_process, args=arguments, nprocs=run_config.processes)
+    return out / DESCRIPTOR
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _process(rank: int, config: TrainingConfig, run_config: RunConfig, port: int | None) -> None:
+    """The work of one process; ``port`` is where the processes meet."""
+    if run_config.threads:
+        torch.set_num_threads(run_config.threads)
+    device = torch.device(run_config.device, rank) if run_config.device == "cuda" else torch.device("cpu")
+    if port is None:
+        _train(config, run_config, device)
+        return
+    backend = "nccl" if run_config.device == "cuda" else "gloo"
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group(backend, init_method=address, rank=rank, world_size=run_config.processes)
+    try:
+        _train(config, run_config, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _train(config: TrainingConfig, run_config: RunConfig, device: torch.device) -> None:
+    out = run_config.output_dir
+    banks = open_banks(run_config.sources, out / "banks")
+    counts = [source.images for source in run_config.sources]
+    batches = Batches(banks, counts, config.seed, processes.world_size())
+    held_out = open_banks((run_config.validation,), out / "banks")[0] if run_config.validation else None
+    trainer = build_trainer(config, device)
+    if (out / CHECKPOINT).exists():
+        trainer.resume(out / CHECKPOINT)
+    if processes.rank() == 0:
+        _lead(trainer, batches, run_config, held_out)
+    else:
+        for _ in train(trainer, batches):
+            pass
+
+
+def _lead(trainer: Trainer, batches: Batches, run_config: RunConfig, held_out: Bank | None) -> None:
+    """The first process also shows progress, logs, validates, saves and exports."""
+    out, total = run_config.output_dir, trainer.config.schedule.steps
+    saved, log = time.monotonic(), _Log(out / LOG)
+    bar = tqdm(total=total, initial=trainer.step, unit="step", desc="training", disable=None)
+    for values in train(trainer, batches):
+        log.add(values)
+        bar.update()
+        if trainer.step % run_config.log_steps == 0:
+            bar.set_postfix(loss=f"{log.write(trainer.step)['loss']:.3f}")
+        last = trainer.step == total
+        if held_out is not None and (last or trainer.step % run_config.validation_steps == 0):
+            log.write_line({"step": trainer.step} | validate(trainer, held_out, trainer.config.test_size))
+        if last or time.monotonic() - saved > run_config.checkpoint_seconds:
+            trainer.save(out / CHECKPOINT)
+            saved = time.monotonic()
+    bar.close()
+    export_descriptor(out / DESCRIPTOR, trainer.config, trainer.average)
+
+
+class _Log:
+    """Means of logged values since the last line, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.started = time.monotonic()
+
+    def add(self, values: dict[str, float]) -> None:
+        self.rows.append(values)
+
+    def write(self, step: int) -> dict[str, float]:
+        """Write the means, and views per second; start anew."""
+        seconds = time.monotonic() - self.started
+        line: dict[str, float] = {"step": step, "views_per_second": self._sum("views") / seconds}
+        line |= {key: self._sum(key) / len(self.rows) for key in self.rows[0] if key != "views"}
+        self.write_line(line)
+        self.rows, self.started = [], time.monotonic()
+        return line
+
+    def _sum(self, key: str) -> float:
+        return sum(row[key] for row in self.rows)
+
+    def write_line(self, line: dict[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({key: round(value, 6) for key, value in line.items()}) + "\n")

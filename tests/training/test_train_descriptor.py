@@ -1,0 +1,56 @@
+"""The command line of scripts/train_descriptor.py."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from active_indexing.training.config import Source
+from active_indexing.training.recipes import RECIPES, build_edits, recipe
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_descriptor.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_descriptor", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_flags_become_the_settings_of_a_recipe(script):
+    flags = "--recipe sscd_mixup --source a/b.tar:64:62 --source c:160:2:200 --output_dir out --steps 500"
+    config, run = script.settings(script.build_parser().parse_args([*flags.split(), "--processes", "2"]))
+    assert config.mixing == RECIPES["sscd_mixup"].mixing
+    assert (config.schedule.steps, config.schedule.warmup_steps, config.schedule.decay_start) == (500, 500, 0)
+    assert run.sources == (Source(Path("a/b.tar"), 64, 62), Source(Path("c"), 160, 2, 200))
+    assert run.processes == 2
+
+
+def test_the_published_recipe_has_the_published_settings():
+    config = recipe("sscd_mixup")
+    assert (config.backbone, config.dim, config.gem_p, config.optimizer) == ("resnet50", 512, 3.0, "lars")
+    assert config.learning_rate == pytest.approx(4.8)
+    assert (config.loss.temperature, config.loss.entropy_weight) == (0.05, 30.0)
+    assert (config.mixing.probability, config.mixing.alpha) == (0.05, 2.0)
+    assert (config.schedule.steps, config.schedule.warmup_steps) == (24_400, 1_220)
+
+
+@pytest.mark.parametrize("name", ["sscd_simclr", "sscd_blur"])
+def test_recipes_without_drawings_build_their_views(name):
+    assert callable(build_edits(recipe(name)).edited_views)
+
+
+@pytest.mark.parametrize("text", ["folder", "folder:64", "folder:64:x", ":64:2", "folder:64:0"])
+def test_a_source_of_another_form_is_refused(script, text):
+    with pytest.raises(ValueError, match=r"is not FOLDER_OR_TAR:EDGE:IMAGES or \.\.\.:LIMIT"):
+        script.parse_source(text)
+
+
+def test_errors_of_the_user_are_one_sentence_and_exit_code_2(script, capsys, tmp_path):
+    arguments = ["--source", f"{tmp_path}/none:64:8", "--output_dir", str(tmp_path / "out")]
+    assert script.main(arguments) == 2
+    assert "train_descriptor: the training images" in capsys.readouterr().err
+    assert script.main([*arguments, "--recipe", "magic"]) == 2
+    assert "unknown --recipe 'magic'; choose from default" in capsys.readouterr().err
