@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -95,8 +95,7 @@ class Picture:
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode one still image.
 
-    Safe in threads, but one thread decodes at a time, because Pillow's limits and warnings are
-    process-wide; decode in worker processes to use more cores.
+    Safe in threads.
 
     Args:
         path: an image file; its content counts, not its extension.
@@ -208,18 +207,15 @@ def write_png(path: Path, native: np.ndarray, alpha: np.ndarray | None, metadata
 
 
 def _read(file: BinaryIO, max_pixels: int) -> Picture:
-    with quiet_pillow() as warned:
-        try:
-            with open_still(file, max_pixels) as image:
-                picture = _decode(image)
-        except UnreadableImage:
-            raise
-        except MemoryError:
-            raise UnreadableImage("not enough memory to decode the image") from None
-        except _DECODE_ERRORS as error:
-            raise UnreadableImage(f"damaged or truncated file ({one_line(error)})") from error
-    told = [f"decoder: {one_line(warning.message)}" for warning in warned]
-    return replace(picture, notes=tuple(dict.fromkeys([*picture.notes, *told])))
+    try:
+        with quiet_pillow, open_still(file, max_pixels) as image:
+            return _decode(image)
+    except UnreadableImage:
+        raise
+    except MemoryError:
+        raise UnreadableImage("not enough memory to decode the image") from None
+    except _DECODE_ERRORS as error:
+        raise UnreadableImage(f"damaged or truncated file ({one_line(error)})") from error
 
 
 def _check_plane(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:

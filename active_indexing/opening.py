@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,29 +19,44 @@ _FORMATS_TEXT = "JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF or JPEG 2000"
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 )  # ISO 23008-12 major brands
-_PILLOW_LOCK = threading.RLock()  # guards Pillow's and warnings' process-wide settings
 
 
 class UnreadableImage(ValueError):
     """An input that cannot be released; ``str(error)`` is the reason, one sentence for people."""
 
 
-@contextmanager
-def quiet_pillow() -> Iterator[list[warnings.WarningMessage]]:
-    """Record warnings instead of raising them, and leave the pixel limit to us.
+class _PillowSettings:
+    """Pillow's process-wide settings as we need them, while any thread decodes.
 
-    Both are process-wide settings, so one thread at a time is let in.
-
-    Yields:
-        The warnings recorded so far.
+    Its warnings are silent (an image is whole, or refused) and its pixel limit is off (ours is checked).
+    Warnings of other modules are left alone: they may come from other threads.
     """
-    with _PILLOW_LOCK, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield warned
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+
+    _SILENT = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # what ``filterwarnings`` below makes
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                warnings.filterwarnings(action="ignore", module=r"PIL\.")
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                Image.MAX_IMAGE_PIXELS = self._limit
+                filters = cast(list[Any], warnings.filters)
+                if self._SILENT in filters:  # unless someone restored an older list meanwhile
+                    filters.remove(self._SILENT)
+
+
+quiet_pillow = _PillowSettings()
 
 
 def suffixes() -> frozenset[str]:

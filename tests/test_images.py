@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 import types
 import unicodedata
+import warnings
 import zlib
 from pathlib import Path
 
@@ -538,11 +539,26 @@ def test_bands_do_not_show(read, monkeypatch):
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
 
 
-def test_decoder_warnings_become_notes(read):
+def test_warnings_of_the_decoder_are_silent_and_its_filters_restored(read):
     # An acTL chunk that announces no frames: Pillow warns and reads the default image.
     content = encoded(Image.new("RGB", (2, 2)), "PNG")
     content = content[:33] + chunk(b"acTL", struct.pack(">LL", 0, 0)) + content[33:]
-    assert read(content).notes == ("decoder: Invalid APNG, will use default PNG image if possible",)
+    before = list(warnings.filters)
+    assert read(content).notes == ()
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match="Invalid APNG"):
+        Image.open(io.BytesIO(content))
+
+
+def test_warnings_of_other_modules_are_not_silenced(read, monkeypatch):
+    def warn(*_: object) -> None:
+        warnings.warn("from elsewhere", UserWarning, stacklevel=1)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(images.colour, "planes", warn)
+    content = encoded(Image.new("RGB", (2, 2)), "PNG")
+    with pytest.warns(UserWarning, match="from elsewhere"), pytest.raises(UnreadableImage, match="enough"):
+        read(content)
 
 
 def test_threads_may_read_at_the_same_time(tmp_path):
@@ -554,7 +570,7 @@ def test_threads_may_read_at_the_same_time(tmp_path):
         for _ in range(5):
             found[seed] = images.read(tmp_path / f"{seed}.png").native
 
-    limit = Image.MAX_IMAGE_PIXELS
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
     for thread in threads:
         thread.start()
@@ -562,7 +578,8 @@ def test_threads_may_read_at_the_same_time(tmp_path):
         thread.join()
     for seed in range(8):
         np.testing.assert_array_equal(found[seed], random_rgb(50, 50, seed))
-    assert Image.MAX_IMAGE_PIXELS == limit
+    assert limit == Image.MAX_IMAGE_PIXELS
+    assert filters == list(warnings.filters)
 
 
 # Writing
