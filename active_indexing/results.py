@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ COPY_DETECTION_COLUMNS = (
     "batch", "image_index", "attack", "attack_param", "retrieved_distances", "retrieved_indices",
 )  # fmt: skip
 FAILURE_COLUMNS = ("stage", "image_index", "path", "attack", "attack_param", "reason")
+
+# ASCII control characters, and whatever else str.splitlines() takes for the end of a line.
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 def list_cell(values: np.ndarray) -> str:
@@ -69,8 +73,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     Args:
         path: final path.
         columns: header.
-        rows: values; ``None`` becomes an empty cell. Line breaks inside text, and bytes of a file name that
-            are no UTF-8, become their escapes.
+        rows: values; ``None`` becomes an empty cell. Control characters and line breaks inside text, and
+            bytes of a file name that are no UTF-8, become their escapes.
 
     Returns:
         Number of rows.
@@ -90,5 +94,5 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\r", "\\r").replace("\n", "\\n")
+        return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), value)
     return value
