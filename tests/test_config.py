@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from active_indexing.config import STAGES, RunConfig, configure
+
+FOLDERS = {"data_dir": "photos", "output_dir": "out"}
+
+
+def test_settings_find_their_stage() -> None:
+    config = configure(**FOLDERS, iterations=3, quant="IP", resize_size=32, kneighbors=5, active=False)
+    assert config.activation.iterations == 3
+    assert config.index.quant == "IP"
+    assert config.descriptor.resize_size == 32
+    assert config.evaluation.kneighbors == 5
+    assert config.active is False
+    assert config.data_dir == Path("photos")
+
+
+def test_without_settings_everything_has_its_default() -> None:
+    assert configure(**FOLDERS) == RunConfig(data_dir=Path("photos"), output_dir=Path("out"))
+
+
+def test_a_configuration_survives_json() -> None:
+    config = configure(
+        **FOLDERS, fts_training_path=Path("a/fts.npy"), model_name="torchscript", workers=0, scaling=2.5
+    )
+    assert configure(**json.loads(json.dumps(config.settings()))) == config
+
+
+def test_every_setting_has_one_name_in_all_stages() -> None:
+    names = [field.name for kind in (RunConfig, *STAGES.values()) for field in fields(kind)]
+    assert len(names) == len(set(names))
+
+
+def test_the_published_defaults_are_the_defaults() -> None:
+    # reference: table of flags of the published program; what differs is said in config.py
+    published = {
+        "seed": 0, "batch_size": 16, "batch_size_eval": 128, "idx_dir": "indexes", "quant": "L2", "nprobe": 1,
+        "kneighbors": 100, "iterations": 10, "optimizer": "Adam,lr=1e-0", "scheduler": "none",
+        "target": "pq_recons", "loss_f": "cossim", "lambda_f": 1.0, "lambda_i": 1e-2, "use_attenuation": True,
+        "scaling": 3.0, "scale_channels": True, "use_tanh": True, "use_attacks_2": False,
+        "eval_retrieval": True, "eval_icd": True, "active": True, "save_imgs": True, "debug": False,
+        "verbose": 1, "method": "published",
+    }  # fmt: skip
+    assert configure(**FOLDERS).settings().items() >= published.items()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"batch_size": 0}, "--batch_size must be at least 1, got 0"),
+        ({"seed": -1}, "--seed must be at least 0, got -1"),
+        ({"log_freq": -1}, "--log_freq must be at least 0"),
+        ({"workers": -1}, "--workers must be at least 0, got -1"),
+        ({"existing": "fail"}, "--existing must be one of resume, overwrite, got 'fail'"),
+        ({"resize_size": 0}, "--resize_size must be at least 1"),
+        ({"quant": "cosine"}, "--quant must be one of L2, IP, got 'cosine'"),
+        ({"nprobe": 0}, "--nprobe must be at least 1"),
+        ({"iterations": 0}, "--iterations must be at least 1"),
+        ({"loss_f": "l1"}, "--loss_f must be one of cossim, l2, got 'l1'"),
+        ({"scaling": 0.0}, "--scaling must be positive, got 0.0"),
+        ({"scaling": float("nan")}, "--scaling must be a finite number, got nan"),
+        ({"lambda_f": float("inf")}, "--lambda_f must be a finite number, got inf"),
+        ({"lambda_i": float("nan")}, "--lambda_i must be a finite number, got nan"),
+        ({"kneighbors": 0}, "--kneighbors must be at least 1"),
+        ({"batch_size_eval": 0}, "--batch_size_eval must be at least 1"),
+    ],
+)
+def test_a_value_out_of_its_range_is_an_error(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        configure(**FOLDERS, **setting)
+
+
+def test_an_unknown_setting_is_an_error() -> None:
+    with pytest.raises(TypeError, match="unknown settings: iteration, lr; they are named like the flags"):
+        configure(**FOLDERS, iteration=3, lr=1.0)
+    with pytest.raises(TypeError, match="output_dir"):
+        configure(data_dir="photos")
+    with pytest.raises(TypeError, match="unknown settings: index"):
+        configure(**FOLDERS, index={})

@@ -1,0 +1,162 @@
+"""The command line; what a run does is tested in test_pipeline.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+import active_indexing
+import main
+from active_indexing.config import STAGES, RunConfig
+
+# reference: table of flags of the published program
+PUBLISHED = (
+    "output_dir verbose seed fts_training_path fts_reference_path data_dir query_nonmatch_dir batch_size "
+    "batch_size_eval resize_size model_name model_path idx_dir idx_factory quant nprobe kneighbors "
+    "iterations optimizer scheduler target loss_f lambda_f lambda_i use_attenuation scaling scale_channels "
+    "use_tanh use_attacks_2 eval_retrieval eval_icd active save_imgs log_freq debug"
+).split()
+BOOLEANS = (
+    "active save_imgs debug use_attenuation scale_channels use_tanh eval_retrieval eval_icd use_attacks_2"
+).split()
+
+
+def actions() -> Iterator[argparse.Action]:
+    return (action for action in main.parser()._actions if action.dest != "help")
+
+
+def test_every_published_flag_is_there() -> None:
+    assert {action.dest for action in actions()} >= set(PUBLISHED)
+
+
+def test_defaults_are_those_of_the_dataclasses() -> None:
+    expected = {
+        field.name: field.default
+        for kind in (RunConfig, *STAGES.values())
+        for field in fields(kind)
+        if field.name not in STAGES
+    }
+    for action in actions():
+        default = expected.pop(action.dest)
+        assert action.default == (None if default is MISSING else default), action.dest
+    assert not expected
+
+
+def test_the_help_explains_every_flag_and_invents_no_path() -> None:
+    text = " ".join(main.parser().format_help().split())
+    assert "path/to" not in text
+    for action in actions():
+        assert f"--{action.dest}" in text
+        assert action.help
+        assert "(default: " in text.split(f" --{action.dest} ", 1)[1]
+
+
+def config(*argv: str) -> RunConfig:
+    return main.config_of(main.parser().parse_args(["--data_dir", "photos", *argv]))
+
+
+def test_flags_become_settings() -> None:
+    made = config(
+        "--iterations", "3", "--scaling", "1.5", "--quant", "IP", "--workers", "0", "--device", "cpu"
+    )
+    assert made.activation.iterations == 3
+    assert made.activation.scaling == 1.5
+    assert made.index.quant == "IP"
+    assert (made.workers, made.device) == (0, "cpu")
+    assert made.index.fts_training_path is None
+
+
+def test_each_arm_has_its_own_output_folder() -> None:
+    assert config().output_dir == Path("output/active")
+    assert config("--active", "False").output_dir == Path("output/passive")
+    assert config("--output_dir", "mine").output_dir == Path("mine")
+
+
+@pytest.mark.parametrize("name", BOOLEANS)
+def test_booleans_are_strict(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, value in {"yes": True, "T": True, "1": True, "No": False, "FALSE": False, "f": False}.items():
+        assert config(f"--{name}", text).settings()[name] is value
+    for wrong in ("maybe", "", "2", "truee"):
+        with pytest.raises(SystemExit) as left:
+            config(f"--{name}", wrong)
+        assert left.value.code == 2
+        assert f"argument --{name}: expected True or False, got {wrong!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--activ", "True"], "unrecognized arguments: --activ True"),
+        (["--iterations", "ten"], "argument --iterations: invalid int value: 'ten'"),
+        (["--quant", "cosine"], "argument --quant: invalid choice: 'cosine'"),
+        (["--loss_f", "l1"], "argument --loss_f: invalid choice: 'l1'"),
+        (["--active"], "argument --active: expected one argument"),
+    ],
+)
+def test_wrong_flags_leave_with_2(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main.main(argv)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def result(monkeypatch: pytest.MonkeyPatch, outcome: object) -> list[RunConfig]:
+    """Let a run have this outcome."""
+    asked = []
+
+    def run(config: RunConfig) -> object:
+        asked.append(config)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(active_indexing, "run", run)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a sentence."),
+        FileNotFoundError("a sentence."),
+        BlockingIOError("a sentence."),
+        NotADirectoryError("a sentence."),
+        PermissionError("a sentence."),
+    ],
+)
+def test_errors_are_one_sentence_and_leave_with_2(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result(monkeypatch, error)
+    assert main.main(["--data_dir", "photos"]) == 2
+    assert capsys.readouterr() == ("", "error: a sentence.\n")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    result(monkeypatch, RuntimeError("a fault"))
+    with pytest.raises(RuntimeError, match="a fault"):
+        main.main(["--data_dir", "photos"])
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result(monkeypatch, KeyboardInterrupt())
+    assert main.main(["--data_dir", "photos"]) == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to go on.\n"
+
+
+def test_without_data_the_demo_set_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = result(monkeypatch, KeyboardInterrupt())
+    main.main([])
+    assert asked[0].data_dir == Path("output/demo/photos")
+    assert asked[0].evaluation.query_nonmatch_dir == Path("output/demo/non_matching")
+    main.main(["--query_nonmatch_dir", "mine"])
+    assert asked[1].evaluation.query_nonmatch_dir == Path("mine")
+    main.main(["--data_dir", "photos"])
+    assert asked[2].evaluation.query_nonmatch_dir is None
