@@ -82,7 +82,7 @@ class Search:
             left = self.queries[queries[part]].astype(np.float64)
             right = self.references[references[part]].astype(np.float64)
             if self.offsets is None:
-                scores[part] = -np.square(left - right).sum(axis=1)
+                scores[part] = 0.0 - np.square(left - right).sum(axis=1)  # 0 and not -0 for a copy
             else:
                 scores[part] = (left * right).sum(axis=1) - self.offsets[queries[part]]
         order = np.lexsort((references, -scores, queries))

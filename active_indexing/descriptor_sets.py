@@ -12,7 +12,8 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -40,16 +41,15 @@ class DescriptorSet:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The names without folders and without the ending of an image file, as ground truths have them."""
-        return tuple(image_id(name) for name in self.names)
+        """Names as ground truths have them: ``queries/Q00001.jpg`` is ``Q00001``.
 
-
-def image_id(name: str) -> str:
-    """``queries/Q00001.jpg`` to ``Q00001``; an ending that is not of an image stays."""
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in suffixes() else path.name
+        Folders go, and the ending of an image file; any other ending stays.
+        """
+        endings = suffixes()
+        parts = (os.path.splitext(os.path.basename(name)) for name in self.names)
+        return tuple(stem if ending.lower() in endings else stem + ending for stem, ending in parts)
 
 
 def open_set(paths: Sequence[Path], describe: Callable[[Path], Path]) -> DescriptorSet:

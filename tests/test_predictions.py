@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from active_indexing import metrics, predictions
-from active_indexing.descriptor_sets import DescriptorSet, image_id, open_set, read_hdf5, write_hdf5
+from active_indexing.descriptor_sets import DescriptorSet, open_set, read_hdf5, write_hdf5
 from active_indexing.predictions import GroundTruth, Predictions
 
 THREE = Predictions(("Q1", "Q1", "Q2"), ("R1", "R2", "R1"), np.array([0.1 + 0.2, -1e-9, 2.0]))
@@ -197,4 +197,5 @@ def test_a_matrix_needs_its_list_of_names(tmp_path: Path) -> None:
 
 
 def test_only_endings_of_images_are_cut_off() -> None:
-    assert [image_id(name) for name in ("a/b.JPG", "b.v2", "b.v2.png", "b")] == ["b", "b.v2", "b.v2", "b"]
+    names = a_set(["a/b.JPG", "b.v2", "b.v2.png", "b"])
+    assert names.ids == ("b", "b.v2", "b.v2", "b")

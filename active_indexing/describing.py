@@ -1,0 +1,84 @@
+"""Descriptors of image folders for the evaluation programs: extracted once, and found again the next time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from active_indexing.artefacts import fingerprint
+from active_indexing.config import DescriptorConfig
+from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.extraction import extract
+from active_indexing.image_sources import open_source
+
+
+@dataclass
+class Describer:
+    """Callable that describes a folder or an archive of images; the descriptor is loaded when needed.
+
+    Attributes:
+        folder: where descriptors go, each set into a sub-folder of its own.
+        config: which descriptor.
+        device: where it runs.
+        batch_size: images per pass of the network.
+        workers: processes that decode.
+    """
+
+    folder: Path
+    config: DescriptorConfig
+    device: torch.device
+    batch_size: int = 256
+    workers: int = 0
+    _descriptor: Descriptor | None = field(default=None, init=False, repr=False)
+
+    def __call__(self, images: Path) -> Path:
+        """Describe all images and return the file of descriptors; images that can't be read are told."""
+        if self._descriptor is None:
+            self._descriptor = load_descriptor(self.config, self.device)
+        made_from = [os.path.abspath(images), self._descriptor.fingerprint]
+        done = extract(
+            open_source(images),
+            self._descriptor,
+            self.folder / f"{Path(images).name}-{fingerprint(made_from)[:12]}",
+            batch_size=self.batch_size,
+            workers=self.workers,
+            file_format="npy",
+            progress=sys.stderr.isatty(),
+        )
+        if done.skipped:
+            listing = done.path.parent / "skipped.csv"
+            print(f"note: {done.skipped:,} images of {images} skipped, see {listing}", file=sys.stderr)
+        return done.path
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of an evaluation program that say which descriptor describes its images."""
+    parser.add_argument(
+        "--model_name",
+        help="torchscript, a published descriptor, or an architecture (default: our descriptor)",
+    )
+    parser.add_argument("--model_path", type=Path, help="weights or TorchScript file")
+    parser.add_argument("--resize_size", type=int, help="network input in pixels (default: the model's own)")
+    parser.add_argument("--batch_size", type=int, default=Describer.batch_size, help="default: %(default)s")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument(
+        "--workers", type=int, default=cores, help="processes that decode (default: one per core)"
+    )
+
+
+def describer(arguments: argparse.Namespace, folder: Path, device: torch.device) -> Describer:
+    """The describer that the flags of :func:`add_flags` ask for.
+
+    Raises:
+        ValueError: a flag out of its range.
+    """
+    config = DescriptorConfig(
+        model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
+    )
+    return Describer(folder, config, device, arguments.batch_size, arguments.workers)
