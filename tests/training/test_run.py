@@ -9,8 +9,8 @@ from active_indexing.descriptors.checkpoints import read_checkpoint
 from active_indexing.descriptors.descriptor_file import parse_descriptor_file
 from active_indexing.training.batches import Batches, open_banks
 from active_indexing.training.config import Source, TrainingConfig
-from active_indexing.training.losses import LossConfig
 from active_indexing.training.loop import build_trainer, train, train_step
+from active_indexing.training.losses import LossConfig
 from active_indexing.training.mixing import MixingConfig
 from active_indexing.training.run import RunConfig, run
 from active_indexing.training.schedules import Schedule, SizeStage

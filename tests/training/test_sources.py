@@ -67,7 +67,7 @@ def test_a_source_without_images_is_refused_and_nothing_is_written(tmp_path):
 
 
 def test_absent_training_images_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="training images .*nowhere do not exist; check the path"):
+    with pytest.raises(FileNotFoundError, match=r"training images .*nowhere do not exist; check the path"):
         make_bank(tmp_path / "nowhere", tmp_path / "bank.npy", 32)
 
 
