@@ -10,7 +10,9 @@ from active_indexing.training.losses import LossConfig
 from active_indexing.training.mixing import MixingConfig
 from active_indexing.training.schedules import Schedule, SizeStage
 
-EditsName = Literal["drawn", "simclr", "strong_blur", "advanced"]
+EditsName = Literal[
+    "drawn", "simclr", "strong_blur", "advanced", "simclr_pil", "strong_blur_pil", "advanced_pil"
+]
 OptimizerName = Literal["adamw", "lars"]
 
 
@@ -39,7 +41,7 @@ class TrainingConfig:
         backbone: see :func:`active_indexing.descriptors.architectures.build_network`.
         dim: length of the descriptor.
         gem_p: exponent of the pooling.
-        edits: which views are made.
+        edits: which views are made: this project's, or SSCD's, batched or one by one with Pillow.
         edited_views: edited views of each image in a step, beside one reference view.
         sizes: width of the views, by step.
         test_size: input size that the exported descriptor uses, pixels.

@@ -6,6 +6,7 @@ from active_indexing.training.config import TrainingConfig
 from active_indexing.training.edits import DrawnEdits, Recipe
 from active_indexing.training.losses import LossConfig
 from active_indexing.training.mixing import MixingConfig
+from active_indexing.training.pil_edits import PILEdits
 from active_indexing.training.schedules import Schedule, SizeStage
 from active_indexing.training.sscd_edits import STRONG_BLUR, WEAK_BLUR, SSCDEdits
 
@@ -63,6 +64,6 @@ def build_edits(config: TrainingConfig) -> Recipe:
     """What makes the views of a training."""
     if config.edits == "drawn":
         return DrawnEdits(config.seed)
-    if config.edits == "advanced":
-        return SSCDEdits(STRONG_BLUR, advanced=True, seed=config.seed)
-    return SSCDEdits(STRONG_BLUR if config.edits == "strong_blur" else WEAK_BLUR, advanced=False)
+    blur = WEAK_BLUR if config.edits.startswith("simclr") else STRONG_BLUR
+    make = PILEdits if config.edits.endswith("_pil") else SSCDEdits
+    return make(blur, advanced=config.edits.startswith("advanced"), seed=config.seed)

@@ -9,6 +9,7 @@ from active_indexing.training.draws import Draws
 from active_indexing.training.edits import DrawnEdits
 from active_indexing.training.layout import box_map, draw_layout, inside
 from active_indexing.training.overlays import sample
+from active_indexing.training.pil_edits import PILEdits
 from active_indexing.training.pixel_edits import gaussian_blur, pixelate, shuffle_pixels
 from active_indexing.training.sscd_edits import STRONG_BLUR, WEAK_BLUR, SSCDEdits
 from tests.training.images import made_up_images
@@ -25,13 +26,14 @@ def drawn():
     return DrawnEdits(seed=0, drawings=8)
 
 
-@pytest.fixture(scope="module", params=["drawn", "simclr", "strong_blur", "advanced"])
+@pytest.fixture(scope="module", params=["drawn", "simclr", "strong_blur", "advanced", "advanced_pil"])
 def edits(request, drawn):
     made = {
         "drawn": lambda: drawn,
         "simclr": lambda: SSCDEdits(WEAK_BLUR, advanced=False),
         "strong_blur": lambda: SSCDEdits(STRONG_BLUR, advanced=False),
         "advanced": lambda: SSCDEdits(STRONG_BLUR, advanced=True, drawings=8),
+        "advanced_pil": lambda: PILEdits(STRONG_BLUR, advanced=True, drawings=8),
     }
     return made[request.param]()
 
@@ -71,6 +73,14 @@ def test_layouts_show_pictures_upright_rotated_and_small(drawn):
     # What is visible lies in the stored image: a crop is never sampled outside it.
     source = inside(layout.to_source, 48)
     assert bool((source | ~inside(layout.to_picture * 1.0001, 48)).all())
+
+
+@pytest.mark.parametrize("statistic", [torch.mean, torch.std], ids=["mean", "std"])
+def test_batched_and_per_image_views_have_the_same_statistics(statistic):
+    images = IMAGES.repeat(10, 1, 1, 1)
+    batched = SSCDEdits(WEAK_BLUR, advanced=False).edited_views(images, 24, generator())
+    one_by_one = PILEdits(WEAK_BLUR, advanced=False).edited_views(images, 24, generator())
+    assert statistic(batched).item() == pytest.approx(statistic(one_by_one).item(), abs=0.03)
 
 
 def test_a_box_map_shows_the_image_in_that_box_and_nowhere_else():

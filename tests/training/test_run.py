@@ -143,7 +143,10 @@ def test_the_same_run_again_only_exports_again(finished):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"edits": "none"}, "unknown edits 'none'; expected one of drawn, simclr, strong_blur, advanced"),
+        (
+            {"edits": "none"},
+            "unknown edits 'none'; expected one of drawn, simclr, strong_blur, advanced",
+        ),
         ({"edited_views": 0}, "at least 1 edited view"),
         ({"sizes": (SizeStage(5, 64),)}, r"must start at step 0 .* got starts \[5\]"),
         ({"mixing": MixingConfig()}, "mixed views have no reference view"),
