@@ -30,6 +30,8 @@ STYLE: dict[Any, Any] = {
     "ytick.color": "#444c57",
     "legend.frameon": False,
 }
+SCORES = ("raw scores", "next-neighbour-normalised scores")
+QUALITY_UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "linf": "L∞ (grey levels)"}
 PASSIVE = "#8a93a0"
 ACTIVE = ("#1f5fbf", "#d9730d", "#2a8a57", "#8b4fb3")
 STRENGTH_UNITS = {
@@ -78,28 +80,26 @@ def recall_bars(table: pd.DataFrame, runs: Sequence[Run], metric: str = "R@1") -
 
 
 @mpl.rc_context(STYLE)
-def precision_recall(runs: Sequence[Run], both_scores: bool = True) -> Figure:
+def precision_recall(runs: Sequence[Run], scores: Sequence[str] = SCORES) -> Figure:
     """Precision against recall of copy detection, with uAP in the legend.
 
     Args:
         runs: those without copy detection are left out.
-        both_scores: two panels, raw and next-neighbour-normalised scores; otherwise raw ones only.
+        scores: of ``SCORES``, one panel each.
     """
-    panels = {"raw scores": False}
-    if both_scores:
-        panels["next-neighbour-normalised scores"] = True
     paint = colours(runs)
-    figure = Figure(figsize=(4.7 * len(panels), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (title, normalised) in zip(axes, panels.items(), strict=True):
+    figure = Figure(figsize=(4.7 * len(scores), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axis, title in zip(axes, scores, strict=True):
         for run in runs:
             if run.copy_detection is None:
                 continue
-            found = copies.pairs(run, normalised)
+            found = copies.pairs(run, normalised=title == SCORES[1])
             recall, precision = copies.precision_recall(found)
             text = f"{run.name}: uAP {copies.average_precision(found):.3f}"
             _curve(axis, recall, precision, paint[run.name], text)
-        axis.set(title=title, xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axis.set_title(title if len(scores) > 1 else "")
         axis.legend(loc="upper right")
     return figure
 
@@ -147,7 +147,7 @@ def stays(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
     order = list(dict.fromkeys(zip(table["attack"], table["attack_param"], strict=True)))
     paint = colours(runs)
     shown = [run for run in runs if run.name in set(table["run"])]
-    figure, axis = _figure(7.2, 1.2 + 0.27 * len(order))
+    figure, axis = _figure(5.4, 1.0 + 0.25 * len(order))
     for number, run in enumerate(shown):
         rows = table[table["run"] == run.name]
         keys = zip(rows["attack"], rows["attack_param"], strict=True)
@@ -180,11 +180,11 @@ def errors(runs: Sequence[Run], attack: tuple[str, str] = ("none", "")) -> Figur
     values = pd.concat([rows[["error", "error_other"]] for rows in measured.values()])
     bins = np.linspace(0, 1.02 * float(values.max().max()) or 1.0, 41)
     others = pd.concat([rows["error_other"] for rows in measured.values()])
-    figure, axis = _figure(7.2, 3.2)
+    figure, axis = _figure(5.4, 3.3)
     for name, rows in measured.items():
-        text = f"{name}, {rows['error'].mean():.3f} on average"
+        text = f"{name}, mean {rows['error'].mean():.3f}"
         _histogram(axis, rows["error"].to_numpy(), bins, paint[name], text)
-    _histogram(axis, others.to_numpy(), bins, "#c2410c", f"non-matching, {others.mean():.3f} on average")
+    _histogram(axis, others.to_numpy(), bins, "#c2410c", f"non-matching, mean {others.mean():.3f}")
     axis.set(xlabel="squared L2 distance to the reconstruction of the original", ylabel="share of copies")
     axis.set_title(f"after {label(attack)}" if attack[0] != "none" else "released files, not edited")
     axis.legend()
@@ -200,7 +200,7 @@ def search_times(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
         runs: the same runs.
     """
     paint = colours(runs)
-    figure, axis = _figure(6.0, 3.2)
+    figure, axis = _figure(5.4, 3.3)
     for name, rows in table.groupby("run", sort=False):
         axis.fill_between(rows["nprobe"], rows["p10_ms"], rows["p90_ms"], color=paint[name], alpha=0.15, lw=0)
         axis.plot(rows["nprobe"], rows["median_ms"], "o-", ms=4, color=paint[name], label=name)
@@ -213,8 +213,12 @@ def search_times(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def quality(runs: Sequence[Run]) -> Figure | None:
+def quality(runs: Sequence[Run], measures: Sequence[str] = tuple(QUALITY_UNITS)) -> Figure | None:
     """Distributions of PSNR, SSIM and L-inf of released images that changed.
+
+    Args:
+        runs: their manifests are read.
+        measures: of ``QUALITY_UNITS``, one panel each.
 
     Returns:
         ``None`` when nothing changed in any run.
@@ -228,15 +232,14 @@ def quality(runs: Sequence[Run]) -> Figure | None:
     if not changed:
         return None
     paint = colours(runs)
-    figure = Figure(figsize=(10.2, 2.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for axis, column, unit in zip(axes, ("psnr", "ssim", "linf"), ("dB", "", "grey levels"), strict=True):
+    figure = Figure(figsize=(3.4 * len(measures), 2.6), layout="constrained")
+    axes = figure.subplots(1, len(measures), squeeze=False)[0]
+    for axis, column in zip(axes, measures, strict=True):
         values = np.concatenate([rows[column].to_numpy(float) for rows in changed.values()])
         bins = _bins(column, values)
         for run_name, rows in changed.items():
             _histogram(axis, rows[column].to_numpy(float), bins, paint[run_name], run_name)
-        name = {"psnr": "PSNR", "ssim": "SSIM", "linf": "L∞"}[column]
-        axis.set_xlabel(f"{name} ({unit})" if unit else name)
+        axis.set_xlabel(QUALITY_UNITS[column])
     axes[0].set_ylabel("share of images")
     if len(changed) > 1:
         axes[0].legend()

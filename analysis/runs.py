@@ -105,6 +105,12 @@ class Run:
                 return base / source
         return None
 
+    def short_name(self, source: str) -> str:
+        """The input of a manifest row as it is called in its own folder."""
+        folder = Path(self.content.get("config", {}).get("data_dir", ""))
+        path = Path(source)
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else source
+
     def released_path(self, released: str) -> Path | None:
         """A released file of a manifest row, or ``None`` when it was not kept."""
         path = self.folder / released

@@ -70,7 +70,9 @@ def quality_table(folders: dict[str, Path]) -> pd.DataFrame:
         released = manifest[manifest["status"] == "released"]
         for figure in ("psnr", "ssim", "linf"):
             values = released[figure].replace(np.inf, np.nan).dropna()
-            rows[name, figure] = values.agg(["count", "mean", "std", "min", "max"])
+            row = values.agg(["count", "mean", "std", "min", "max"])
+            row["std"] = values.std(ddof=0)  # as in run.json
+            rows[name, figure] = row
     return pd.DataFrame(rows).T
 
 

@@ -8,8 +8,8 @@ import pytest
 from analysis import copies
 from tests.analysis.outputs import answer, write_output
 
-# Scores of the pairs, raw:  query 0: -1 wrong, -2 right, -4 wrong;  query 1: -3 right;  query 2: -8, -8.5 wrong
-#                normalised: query 0:  1 wrong,  2 right;            query 1: none;      query 2: 0.5 wrong
+# Scores of the pairs, raw: query 0: -1 wrong, -2 right, -4 wrong; query 1: -3 right; query 2: -8, -8.5 wrong
+#               normalised: query 0:  1 wrong,  2 right;           query 1: none;     query 2: 0.5 wrong
 ANSWERS = (
     answer(7, [5, 7, 6], [1, 2, 4]),
     answer(8, [8], [3]),

@@ -1,0 +1,35 @@
+"""One HTML page about finished runs: verdict, tables, curves, gallery, skipped files.
+
+    python scripts/report.py output/passive output/active
+
+Writes report.html into the last folder. The page opens from the file system and needs no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis.report import write_report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; 2 when a folder holds no finished run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="OUTPUT", help="output folders of main.py")
+    arguments = parser.parse_args(argv)
+    try:
+        print(f"the report is {write_report(arguments.folders)}")
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
