@@ -37,7 +37,7 @@ def one_core_per_operation() -> Iterator[None]:
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Results in the order of the items, computed by several threads with few items in flight."""
     window: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(threads) as pool:
         try:
             for item in items:
                 window.append(pool.submit(function, item))
@@ -53,7 +53,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], thre
 def map_as_done(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Results as they come, computed by several threads with few items in flight."""
     window: set[Future[Result]] = set()
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(threads) as pool:
         try:
             for item in items:
                 window.add(pool.submit(function, item))
@@ -66,6 +66,11 @@ def map_as_done(function: Callable[[Item], Result], items: Iterable[Item], threa
         finally:
             for future in window:
                 future.cancel()
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    # A new thread takes torch's number of threads when it first asks for it; a convolution does not ask.
+    return ThreadPoolExecutor(threads, initializer=torch.get_num_threads)
 
 
 class Budget:

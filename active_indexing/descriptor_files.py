@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,20 +22,27 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class DescriptorFile:
-    """A memory-mapped (N, D) matrix of descriptors.
+    """An (N, D) matrix of descriptors on the disk, read piece by piece.
 
     Attributes:
         path: where it lies.
-        matrix: (N, D), a floating dtype, on the disk until it is sliced.
+        shape: (N, D).
         made_by: fingerprint of the descriptor that made it, when ``<stem>.json`` beside it says so.
+        read: rows [start, stop) in the file's own dtype, as an array that may be written to.
     """
 
     path: Path
-    matrix: np.ndarray
+    shape: tuple[int, int]
     made_by: str | None
+    read: Callable[[int, int], np.ndarray]
 
     def __len__(self) -> int:
-        return len(self.matrix)
+        return self.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.shape[1]
 
     def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, (n, D) float32 unit-norm) pieces in order.
@@ -43,23 +50,25 @@ class DescriptorFile:
         Raises:
             ValueError: a row with a value that is not finite, or of length 0.
         """
-        for start in range(0, len(self.matrix), rows):
-            yield (
-                start,
-                _unit(np.array(self.matrix[start : start + rows], dtype=np.float32), self.path, start),
-            )
+        for start in range(0, len(self), rows):
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is told as such
+                piece = self.read(start, min(start + rows, len(self))).astype(np.float32, copy=False)
+            yield start, _unit(piece, self.path, start)
 
     def sample(self, most: int, seed: int) -> np.ndarray:
         """At most ``most`` rows, (n, D) float32 unit-norm, in file order; the same for the same seed."""
-        if len(self.matrix) <= most:
-            return np.concatenate([chunk for _, chunk in self.chunks()])
-        rows = np.sort(np.random.default_rng(seed).choice(len(self.matrix), most, replace=False))
-        picked = np.array(self.matrix[rows], dtype=np.float32)
-        return _unit(picked, self.path, None)
+        picked = np.arange(len(self))
+        if len(self) > most:
+            picked = np.sort(np.random.default_rng(seed).choice(len(self), most, replace=False))
+        sampled = np.empty((len(picked), self.dim), dtype=np.float32)
+        for start, chunk in self.chunks():
+            first, last = np.searchsorted(picked, (start, start + len(chunk)))
+            sampled[first:last] = chunk[picked[first:last] - start]
+        return sampled
 
     def identity(self) -> dict[str, object]:
         """What tells this file from another: rows, dimension and SHA-256 of its bytes."""
-        rows, dim = self.matrix.shape
+        rows, dim = self.shape
         return {"rows": rows, "dim": dim, "sha256": sha256_file(self.path)}
 
 
@@ -76,15 +85,13 @@ def open_descriptors(path: Path) -> DescriptorFile:
     if not path.is_file():
         raise FileNotFoundError(f"no descriptor file {path}; make one with scripts/extract_fts.py.")
     try:
-        matrix = _npy(path) if path.suffix == ".npy" else _torch_matrix(path)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError) as error:
+        shape, dtype, read = _npy(path) if path.suffix == ".npy" else _torch(path)
+    except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError, ValueError) as error:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} is not a whole .npy, .pth or .pt file of descriptors: {why}") from error
-    if matrix.ndim != 2 or matrix.size == 0 or not np.issubdtype(matrix.dtype, np.floating):
-        raise ValueError(
-            f"{path} holds {matrix.dtype} of shape {tuple(matrix.shape)}; expected a matrix (N, D) of floats."
-        )
-    return DescriptorFile(path, matrix, _maker(path.with_suffix(".json")))
+    if len(shape) != 2 or 0 in shape or "float" not in dtype:
+        raise ValueError(f"{path} holds {dtype} of shape {shape}; expected a matrix (N, D) of floats.")
+    return DescriptorFile(path, (shape[0], shape[1]), _maker(path.with_suffix(".json")), read)
 
 
 def reference_names(path: Path, rows: int) -> Path | None:
@@ -106,36 +113,76 @@ def reference_names(path: Path, rows: int) -> Path | None:
     return names
 
 
-def _npy(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)  # not bfloat16
+
+_Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
+"""Shape, name of the dtype, and how to read rows."""
 
 
-def _torch_matrix(path: Path) -> np.ndarray:
+def _npy(path: Path) -> _Opened:
+    def mapped() -> np.ndarray:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(matrix, np.ndarray):
+            raise ValueError("it is an archive of several arrays")
+        return matrix
+
+    def read(start: int, stop: int) -> np.ndarray:
+        # Mapped anew for every piece: pages of a mapping that was read stay in this process's memory.
+        return np.array(mapped()[start:stop])
+
+    matrix = mapped()
+    return matrix.shape, matrix.dtype.name, read
+
+
+def _torch(path: Path) -> _Opened:
+    tensor = _tensor(path, mmap=True)
+    held = _tensor(path, mmap=False) if tensor is None else None  # files of torch < 1.6 can't be mapped
+
+    def read(start: int, stop: int) -> np.ndarray:
+        whole = _tensor(path, mmap=True) if held is None else held
+        assert whole is not None
+        rows = whole[start:stop].clone()
+        return rows.numpy() if rows.dtype in _NUMPY_FLOATS else rows.float().numpy()
+
+    opened = tensor if held is None else held
+    assert opened is not None
+    return tuple(opened.shape), str(opened.dtype).removeprefix("torch."), read
+
+
+def _tensor(path: Path, *, mmap: bool) -> torch.Tensor | None:
+    """The tensor in the file, or ``None`` if the file can't be mapped."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except RuntimeError as error:
         if "mmap can only be used" not in str(error):
             raise
-        content = torch.load(path, map_location="cpu", weights_only=True)  # files of torch < 1.6
-    if not isinstance(content, torch.Tensor):
-        raise ValueError(f"it holds a {type(content).__name__}, expected one tensor (N, D)")
-    return content.float().numpy() if content.dtype == torch.bfloat16 else content.numpy()
+        return None
+    if not isinstance(content, torch.Tensor) or content.layout != torch.strided:
+        raise ValueError(f"it holds a {type(content).__name__}, expected one dense tensor (N, D)")
+    return content.detach()
 
 
 def _maker(side_car: Path) -> str | None:
     if not side_car.is_file():
         return None
-    maker = json.loads(side_car.read_text()).get("descriptor_fingerprint")
+    try:
+        content = json.loads(side_car.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{side_car}, which says what made the descriptors beside it, is damaged: extract them again, or "
+            "move it away if you know that they fit."
+        ) from error
+    maker = content.get("descriptor_fingerprint") if isinstance(content, dict) else None
     return maker if isinstance(maker, str) else None
 
 
-def _unit(rows: np.ndarray, path: Path, start: int | None) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=1)
+def _unit(rows: np.ndarray, path: Path, start: int) -> np.ndarray:
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if len(bad):
-        where = "a sampled row" if start is None else f"row {start + int(bad[0])}"
         raise ValueError(
-            f"{path}: {where} is zero or has a value that is not finite; extract the file again."
+            f"{path}: row {start + int(bad[0])} is zero or has a value that is not finite; "
+            "extract the file again."
         )
     off = np.abs(norms - 1.0) > UNIT_TOLERANCE
     rows[off] /= norms[off, None]

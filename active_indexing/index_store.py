@@ -19,13 +19,7 @@ from tqdm import tqdm
 from active_indexing import artefacts
 from active_indexing.config import IndexConfig
 from active_indexing.descriptor_files import DescriptorFile, open_descriptors, reference_names
-from active_indexing.indexing import (
-    MAX_POINTS_PER_CENTROID,
-    IndexFileError,
-    VectorIndex,
-    new_index,
-    training_sizes,
-)
+from active_indexing.indexing import IndexFileError, VectorIndex, new_index
 
 EMBEDDED_DIR = Path(__file__).parent / "assets"
 
@@ -72,7 +66,7 @@ def prepare(
     """
     references = _opened(config.fts_reference_path, dim, descriptor)
     names = None if references is None else reference_names(references.path, len(references))
-    index, inputs, path = _trained(config, dim, descriptor, seed)
+    index, inputs, path = _trained(config, dim, descriptor, references, seed)
     first = index.ntotal  # the embedded index already holds 0 ... ntotal - 1
     if references is not None:
         inputs["references"] = references.identity()
@@ -106,33 +100,35 @@ def load(
     Raises:
         IndexFileError: foreign, changed, truncated, or made from something else.
     """
-    remedy = f"Move {path.name} and its .json away (or choose another --idx_dir) to have it trained again."
-    side_car_path = path.with_suffix(".json")
-    if not side_car_path.is_file():
-        raise IndexFileError(f"{path} has no {side_car_path.name} that says what made it. {remedy}")
-    try:
-        side_car = json.loads(side_car_path.read_text())
-        made_from, expected = side_car["inputs"], side_car["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise IndexFileError(f"{side_car_path} is damaged. {remedy}") from error
+    side_car = path.with_suffix(".json")
+    made_from, expected = _side_car(path, side_car)
     differing = [] if inputs is None else [key for key in inputs if made_from.get(key) != inputs[key]]
     if differing:
-        raise IndexFileError(
-            f"{path} was made with another {' and '.join(differing)} than this run's. {remedy}"
-        )
+        raise IndexFileError(f"{path} was made with another {' and '.join(differing)} than this run's")
     content = path.read_bytes()
     if _sha256(content) != expected:
-        raise IndexFileError(f"{path} was truncated or changed after it was written. {remedy}")
+        raise IndexFileError(f"{path} was truncated or changed after it was written")
     return VectorIndex.from_bytes(content, factory, metric), made_from
+
+
+def _side_car(path: Path, side_car: Path) -> tuple[dict[str, Any], str]:
+    if not side_car.is_file():
+        raise IndexFileError(f"{path} has no {side_car.name} that says what made it")
+    try:
+        content = json.loads(side_car.read_text())
+        made_from, expected = dict(content["inputs"]), content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise IndexFileError(f"{side_car} is damaged") from error
+    return made_from, expected
 
 
 def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | None:
     if path is None:
         return None
     file = open_descriptors(path)
-    if file.matrix.shape[1] != dim:
+    if file.dim != dim:
         raise ValueError(
-            f"{path} has descriptors of {file.matrix.shape[1]} dimensions, but this run's descriptor "
+            f"{path} has descriptors of {file.dim} dimensions, but this run's descriptor "
             f"gives {dim}: extract it again with the same model flags."
         )
     if file.made_by not in (None, descriptor):
@@ -144,7 +140,7 @@ def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | No
 
 
 def _trained(
-    config: IndexConfig, dim: int, descriptor: str, seed: int
+    config: IndexConfig, dim: int, descriptor: str, references: DescriptorFile | None, seed: int
 ) -> tuple[VectorIndex, dict[str, Any], Path | None]:
     index = new_index(config.idx_factory, config.quant, dim)
     training = _opened(config.fts_training_path, dim, descriptor)
@@ -153,21 +149,29 @@ def _trained(
         return index, inputs, None
     if training is None:
         return _embedded(config, inputs)
+    most = index.training_sizes.most
     inputs["training"] = training.identity()
+    if len(training) > most:
+        inputs["training_sample_seed"] = seed
     path = index_path(config.idx_dir, config.idx_factory, config.quant)
     if path.exists():
-        index, made_from = load(path, inputs, config.idx_factory, config.quant)
-        return index, made_from, path
-    least, good = training_sizes(index)
-    if least <= len(training) < good:
-        print(
-            f"warning: {config.idx_factory} wants {good:,} training descriptors; "
-            f"{len(training):,} make a poor index.",
-            file=sys.stderr,
-        )
-    index.train(training.sample(MAX_POINTS_PER_CENTROID * least, seed))
+        return *_stored(path, inputs, config), path
+    for _ in () if references is None else references.chunks():
+        pass  # a row that can't be added is told before the long training, and before anything is written
+    _warn_of_few(index, len(training))
+    index.train(training.sample(most, seed))
     save(path, index, inputs)
     return index, inputs, path
+
+
+def _stored(path: Path, inputs: dict[str, Any], config: IndexConfig) -> tuple[VectorIndex, dict[str, Any]]:
+    try:
+        return load(path, inputs, config.idx_factory, config.quant)
+    except IndexFileError as error:
+        raise IndexFileError(
+            f"{error}. Move {path.name} and its .json away (or choose another --idx_dir) to have it "
+            "trained again."
+        ) from error
 
 
 def _embedded(config: IndexConfig, inputs: dict[str, Any]) -> tuple[VectorIndex, dict[str, Any], Path]:
@@ -179,13 +183,23 @@ def _embedded(config: IndexConfig, inputs: dict[str, Any]) -> tuple[VectorIndex,
             f"only the embedded index is there ({IndexConfig.idx_factory}, {IndexConfig.quant})."
         )
     try:
-        index, made_from = load(path, inputs, config.idx_factory, config.quant)
+        return *load(path, inputs, config.idx_factory, config.quant), path
     except IndexFileError as error:
-        raise ValueError(
-            f"the embedded index was made with the default descriptor and can't serve another one ({error}) "
-            "With --model_name, --model_path or --resize_size give --fts_training_path as well."
+        raise IndexFileError(
+            f"the embedded index can't be used: {error}. It serves the default descriptor at its own size "
+            "only: with --model_name, --model_path or --resize_size give --fts_training_path as well. "
+            "If you gave none of these, install the package again."
         ) from error
-    return index, made_from, path
+
+
+def _warn_of_few(index: VectorIndex, rows: int) -> None:
+    sizes = index.training_sizes
+    if sizes.least <= rows < sizes.good:
+        print(
+            f"warning: {index.factory} wants {sizes.good:,} training descriptors; "
+            f"{rows:,} make a poor index.",
+            file=sys.stderr,
+        )
 
 
 def _add(index: VectorIndex, references: DescriptorFile, first: int, progress: bool) -> None:

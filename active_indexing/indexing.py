@@ -7,10 +7,6 @@ where the centroid of that cell is, and what the index would remember of it. The
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +14,15 @@ from typing import Any
 import faiss
 import numpy as np
 
+from active_indexing.native_output import without_native_lines
+from active_indexing.training_sizes import TrainingSizes, training_sizes
+
 _METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 
-POINTS_PER_CENTROID = 39
-"""Training vectors per centroid below which FAISS warns (faiss ``ClusteringParameters``)."""
+OPQ_CENTROIDS = 256
+"""Centroids of the codebooks that an OPQ rotation is trained with, whatever the index's own (faiss)."""
 
-MAX_POINTS_PER_CENTROID = 256
-"""Training vectors per centroid beyond which FAISS samples anyway (same source)."""
+_LEARNED = (faiss.PCAMatrix, faiss.OPQMatrix, faiss.ITQTransform)
 
 
 class IndexFileError(ValueError):
@@ -37,8 +35,7 @@ class Neighbours:
 
     Attributes:
         ids: (n,) int64, n <= k.
-        distances: (n,) float32 as the index gives them: squared L2 or Hamming distances ascending, or
-            inner products descending.
+        distances: (n,) float32: squared L2 or Hamming distances ascending, or inner products descending.
     """
 
     ids: np.ndarray
@@ -46,13 +43,7 @@ class Neighbours:
 
 
 class VectorIndex:
-    """A FAISS index that keeps 64-bit ids, whatever the factory string.
-
-    Args:
-        index: FAISS index without an id map of its own.
-        factory: the factory string it was made from.
-        metric: ``L2`` or ``IP``.
-    """
+    """A FAISS index that keeps 64-bit ids, made from a factory string for the metric ``L2`` or ``IP``."""
 
     def __init__(self, index: faiss.Index, factory: str, metric: str) -> None:
         self._owner = index  # frees the C++ index when it goes; the downcast views do not
@@ -85,6 +76,12 @@ class VectorIndex:
         """Number of IVF cells; ``None`` for an index without cells."""
         return None if self._ivf is None else int(self._ivf.nlist)
 
+    @property
+    def training_sizes(self) -> TrainingSizes:
+        """How many training descriptors it needs, wants and can use."""
+        learned = [(step.d_in, step.d_out) for step in self._chain if isinstance(step, _LEARNED)]
+        return training_sizes(list(self._centroid_counts()), learned)
+
     def train(self, descriptors: np.ndarray) -> None:
         """Train the index; the same descriptors give the same index.
 
@@ -95,15 +92,16 @@ class VectorIndex:
             ValueError: too few descriptors for the factory, a wrong D, or values that are not finite.
         """
         descriptors = self._checked(descriptors, "training descriptors")
-        least, good = training_sizes(self)
-        if len(descriptors) < least:
+        sizes = self.training_sizes
+        if len(descriptors) < sizes.least:
             raise ValueError(
-                f"{self.factory} needs at least {least:,} training descriptors "
-                f"(and wants {good:,}); got {len(descriptors):,}. "
+                f"{self.factory} needs at least {sizes.least:,} training descriptors "
+                f"(and wants {sizes.good:,}); got {len(descriptors):,}. "
                 "Extract more with scripts/extract_fts.py, or choose a factory with fewer cells."
             )
         try:
-            with _without_clustering_warnings():
+            # FAISS prints hundreds of these for OPQ; callers give one warning in words instead.
+            with without_native_lines(b"WARNING clustering"):
                 self._index.train(descriptors)
         except RuntimeError as error:
             raise ValueError(
@@ -128,15 +126,7 @@ class VectorIndex:
         self._entries.add_with_ids(descriptors, ids)
 
     def search(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
-        """The k best entries of each query.
-
-        Args:
-            descriptors: (N, D) float32, finite.
-            k: results wanted; fewer come back when the visited cells hold fewer.
-
-        Returns:
-            N results.
-        """
+        """The k best entries of each query, (N, D) float32; fewer when the visited cells hold fewer."""
         descriptors = self._checked(descriptors, "query descriptors")
         distances, ids = self._entries.search(descriptors, k)
         # A cell shorter than k is padded with id -1 and distance 3.4e38 (faiss 1.15.1).
@@ -147,28 +137,22 @@ class VectorIndex:
 
         Goes through OPQ and PCA to the inner IVF, which setting an attribute of the outer index would not.
         """
-        if self._ivf is None:
-            return
-        faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
-        if self._ivf.nprobe != nprobe:
-            raise RuntimeError(f"asked nprobe={nprobe}, the index reports {self._ivf.nprobe}.")
+        if self._ivf is not None:
+            faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
+            if self._ivf.nprobe != nprobe:
+                raise RuntimeError(f"asked nprobe={nprobe}, the index reports {self._ivf.nprobe}.")
 
     def reconstruct(self, descriptors: np.ndarray) -> np.ndarray:
-        """What the index would remember of each descriptor: ``sa_decode(sa_encode(x))``, nothing is added.
+        """What the index would remember of each descriptor, (N, D) float32 to (N, D) float32.
 
-        Args:
-            descriptors: (N, D) float32.
-
-        Returns:
-            (N, D) float32.
+        ``sa_decode(sa_encode(x))``: nothing is added.
 
         Raises:
             ValueError: the index can't decode its own codes.
         """
         descriptors = self._checked(descriptors, "descriptors")
-        codec = self._index
-        if isinstance(codec, faiss.IndexHNSW):
-            codec = faiss.downcast_index(codec.storage)  # the graph stores vectors there
+        graph = isinstance(self._index, faiss.IndexHNSW)
+        codec = faiss.downcast_index(self._index.storage) if graph else self._index
         try:
             return codec.sa_decode(codec.sa_encode(descriptors))
         except RuntimeError as error:
@@ -188,16 +172,12 @@ class VectorIndex:
         return self._ivf.quantizer.search(transformed, 1)[1][:, 0]
 
     def centroids(self, cells: np.ndarray) -> np.ndarray:
-        """Centroids of cells, in the space of the descriptors.
+        """Centroids (N, D) float32 of cells (N,) int64, in the space of the descriptors.
 
-        Args:
-            cells: (N,) int64 in [0, nlist).
-
-        Returns:
-            (N, D) float32; behind OPQ or PCA, the centroid carried back through the transform.
+        Behind OPQ or PCA it is the centroid carried back through the transform.
 
         Raises:
-            ValueError: the index has no cells, or its transform can't be inverted.
+            ValueError: no cells, or a transform that can't be inverted.
         """
         if self._ivf is None:
             raise ValueError(
@@ -216,27 +196,45 @@ class VectorIndex:
         return centroids
 
     def to_bytes(self) -> bytes:
-        """The index as the bytes of a FAISS index file, entries included.
-
-        Raises:
-            ValueError: entries with ids in an index that does not keep ids itself.
-        """
+        """The bytes of a FAISS index file, entries included; ValueError if it doesn't keep their ids."""
         if self.ntotal and self._entries is not self._index:
             raise ValueError(f"{self.factory} does not keep ids; it is saved before entries are added.")
         return faiss.serialize_index(self._index).tobytes()
 
     @classmethod
     def from_bytes(cls, content: bytes, factory: str, metric: str) -> VectorIndex:
-        """Read back what ``to_bytes`` gave.
-
-        Raises:
-            IndexFileError: not a FAISS index, or not all of one.
-        """
+        """Read back what ``to_bytes`` gave; IndexFileError when it is not a whole FAISS index."""
         try:
             index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
         except RuntimeError as error:
             raise IndexFileError(f"not a whole FAISS index file ({_reason(error)})") from error
-        return cls(index, factory, metric)
+        read = cls(index, factory, metric)
+        read._restore()
+        return read
+
+    def _restore(self) -> None:
+        """Set what faiss 1.15 leaves wrong in an index that was read from a file."""
+        for step in self._chain:
+            if isinstance(step, faiss.LinearTransform):
+                step.set_is_orthonormal()  # else whitening would be undone as if it were a rotation
+        lists: Any = self._ivf and faiss.downcast_index(self._ivf)
+        fast = isinstance(lists, faiss.IndexIVFPQFastScan)
+        if fast:
+            lists.fine_quantizer = lists.pq  # else decoding crashes
+
+    def _centroid_counts(self) -> Iterator[int]:
+        """Centroids of every clustering in the index."""
+        if self._ivf is not None:
+            quantizer: Any = faiss.downcast_index(self._ivf.quantizer)
+            pairs = isinstance(quantizer, faiss.MultiIndexQuantizer)  # a cell is a pair of centroids
+            yield int(quantizer.pq.ksub if pairs else self._ivf.nlist)
+        if any(isinstance(step, faiss.OPQMatrix) for step in self._chain):
+            yield OPQ_CENTROIDS
+        core: Any = _split_transforms(self._index)[1]
+        for within in ("base_index", "storage"):  # of a refined index, of a graph
+            core = faiss.downcast_index(getattr(core, within, core))
+        if hasattr(core, "pq"):
+            yield int(core.pq.ksub)
 
     def _checked(self, descriptors: np.ndarray, what: str) -> np.ndarray:
         descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
@@ -245,7 +243,8 @@ class VectorIndex:
                 f"{what} have shape {tuple(descriptors.shape)}, but {self.factory} was made for "
                 f"(N, {self.dim}): use the descriptor that the index was made with."
             )
-        finite = np.isfinite(descriptors).all(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
+            finite = np.isfinite(descriptors.sum(axis=1))
         if not finite.all():
             # FAISS counts such vectors, stores them nowhere and says nothing.
             row = int(np.flatnonzero(~finite)[0])
@@ -267,7 +266,9 @@ def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
     if factory.startswith("IDMap"):
         raise ValueError(f"{factory}: ids are kept for every index; leave the IDMap out.")
     try:
-        return VectorIndex(faiss.index_factory(dim, factory, _METRICS[metric]), factory, metric)
+        index = faiss.index_factory(dim, factory, _METRICS[metric])
+        _refuse_unfit(faiss.downcast_index(index), metric)
+        return VectorIndex(index, factory, metric)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"FAISS can't make an index {factory!r} for {dim} dimensions with --quant {metric}: "
@@ -275,49 +276,21 @@ def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
         ) from error
 
 
-def training_sizes(index: VectorIndex) -> tuple[int, int]:
-    """Smallest and recommended numbers of training descriptors.
-
-    Returns:
-        (one per centroid, ``POINTS_PER_CENTROID`` per centroid), of the largest clustering in the index.
-    """
-    largest = max([1, index.nlist or 0, *_codebook_sizes(index)])
-    return largest, POINTS_PER_CENTROID * largest
-
-
-def _codebook_sizes(index: VectorIndex) -> list[int]:
-    _, core = _split_transforms(index._index)
-    with contextlib.suppress(AttributeError):
-        return [int(core.pq.ksub)]
-    return []
+def _refuse_unfit(index: Any, metric: str) -> None:
+    """Raise for what FAISS makes but can't do: it would compute something else, or abort the process."""
+    if index.metric_type != _METRICS[metric]:
+        raise ValueError("it knows another metric only")
+    if isinstance(_split_transforms(index)[1], faiss.IndexIVFPQR):
+        raise ValueError("its refinement codes work with ids 0, 1, 2... only")
 
 
 def _split_transforms(index: Any) -> tuple[list[Any], Any]:
+    """The transforms before an index, and the index behind them."""
     if not isinstance(index, faiss.IndexPreTransform):
         return [], index
     transforms: Any = index.chain
     chain = [faiss.downcast_VectorTransform(transforms.at(i)) for i in range(transforms.size())]
     return chain, faiss.downcast_index(index.index)
-
-
-@contextlib.contextmanager
-def _without_clustering_warnings() -> Iterator[None]:
-    """Leave out FAISS' "WARNING clustering" lines, hundreds for OPQ; whatever else it prints still comes.
-
-    They are written by C++ straight to file descriptor 2. Callers give one warning in words instead.
-    """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile("w+b") as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            captured.seek(0)
-            kept = [line for line in captured if not line.startswith(b"WARNING clustering")]
-            sys.stderr.write(b"".join(kept).decode(errors="replace"))
 
 
 def _reason(error: Exception) -> str:

@@ -45,7 +45,7 @@ def build(fts_path: Path, folder: Path, training_rows: int, factory: str, metric
     """
     file = open_descriptors(fts_path)
     descriptor = load_descriptor(DescriptorConfig(), torch.device("cpu"))
-    if file.made_by not in (None, descriptor.fingerprint) or file.matrix.shape[1] != descriptor.dim:
+    if file.made_by not in (None, descriptor.fingerprint) or file.dim != descriptor.dim:
         raise ValueError(
             f"{fts_path} was not extracted with the default descriptor; run extract_fts.py again."
         )

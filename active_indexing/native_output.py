@@ -1,0 +1,29 @@
+"""What C++ libraries print straight to the standard error of the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def without_native_lines(start: bytes) -> Iterator[None]:
+    """Leave out lines that begin with ``start``; whatever else is printed comes when the block ends.
+
+    They are written to file descriptor 2, which is one for all threads: the block belongs to the main one.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile("w+b") as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            captured.seek(0)
+            kept = [line for line in captured if not line.startswith(start)]
+            sys.stderr.write(b"".join(kept).decode(errors="replace"))
