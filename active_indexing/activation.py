@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +98,9 @@ def published(
 
     Returns:
         (3, H, W) perturbation to add to the pixels, in units of the pixels; not clamped, not rounded.
+
+    Raises:
+        ValueError: the optimizer made it infinite.
     """
     bound = bounds(pixels, config)
     std = pixels.new_tensor(IMAGENET_STD)[:, None, None]
@@ -118,29 +120,33 @@ def published(
         loss_f, loss_i = descriptor_loss(described, target), visible.square().mean()
         return (config.lambda_f * loss_f + config.lambda_i * loss_i) / LOSS_BATCH, loss_f, loss_i
 
-    last: dict[str, Any] = {}
+    seen: list[tuple[float, float, float]] = []  # of this step: some optimizers look several times
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         total, loss_f, loss_i = losses()
         total.backward()
-        last.setdefault("losses", (total, loss_f, loss_i))  # a closure may be called again in a step
+        seen.append((float(total.detach()), float(loss_f.detach()), float(loss_i.detach())))
         return total
 
     for step in range(config.iterations):
-        last.clear()
+        seen.clear()
         before = normalised().detach() * std if on_step else None
         rate = float(optimizer.param_groups[0]["lr"]) if on_step else 0.0
         optimizer.step(closure)  # type: ignore[arg-type]  # torch means a Tensor
         if on_step and before is not None:
-            on_step(_step(step, last["losses"], before, rate))
-        advance(step)
-    with torch.no_grad():
-        return normalised() * std
+            on_step(_step(step, seen[0], before, rate))
+        advance(step, seen[0][0])
+    if not torch.isfinite(delta).all():
+        raise ValueError(
+            f"the perturbation diverged with --optimizer {config.optimizer!r} and --scheduler "
+            f"{config.scheduler!r}: lower the learning rate, or keep --use_tanh."
+        )
+    return normalised().detach() * std
 
 
-def _step(number: int, losses: tuple[Tensor, Tensor, Tensor], shift: Tensor, rate: float) -> Step:
-    total, loss_f, loss_i = (float(value) for value in losses)
+def _step(number: int, losses: tuple[float, float, float], shift: Tensor, rate: float) -> Step:
+    total, loss_f, loss_i = losses
     error = float(shift.square().mean())
     psnr = float("inf") if error == 0 else -10.0 * float(torch.log10(torch.tensor(error)))
     return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)

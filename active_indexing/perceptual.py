@@ -19,7 +19,7 @@ LUMINANCE_PIVOT = 127.0  # grey level where the dark branch meets the bright one
 DARK_GAIN = 17.0  # Yang 2005
 BRIGHT_SLOPE = 3.0 / 128.0  # Yang 2005
 LUMINANCE_BASE = 3.0  # Yang 2005
-DARK_EPSILON = 1e-3  # published active_indexing default; keeps the root differentiable at black
+DARK_EPSILON = 1e-3  # published active_indexing default; the root has a derivative at black
 
 CONTRAST_GAIN = 0.117 * 16.0  # Wu 2017, for a pattern complexity of one orientation
 CONTRAST_EXPONENT = 2.4  # Wu 2017
@@ -83,8 +83,9 @@ def contrast_masking(grey: Tensor) -> Tensor:
     """
     horizontal = grey.new_tensor(_SOBEL_X)
     kernels = torch.stack([horizontal, horizontal.T])[:, None]  # (2, 1, 3, 3)
-    gradient = F.conv2d(grey[None], kernels, padding=1)[0].square().sum(0, keepdim=True).sqrt()
-    return CONTRAST_GAIN * gradient**CONTRAST_EXPONENT / (gradient.square() + CONTRAST_KNEE**2)
+    squared = F.conv2d(grey[None], kernels, padding=1)[0].square().sum(0, keepdim=True)
+    # A power of the square, not of its root, which has no derivative in flat regions.
+    return CONTRAST_GAIN * squared ** (CONTRAST_EXPONENT / 2) / (squared + CONTRAST_KNEE**2)
 
 
 def jnd(pixels: Tensor) -> Tensor:
