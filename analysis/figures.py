@@ -55,6 +55,14 @@ def side_by_side(original: Path, released: Path, title: str) -> Figure:
     return figure
 
 
+def compare(run: Run, row: pd.Series) -> Figure | None:
+    """``side_by_side`` of one row of a run's manifest, or ``None`` when a file is no longer there."""
+    source, released = run.source_path(row["source"]), run.released_path(row["released"])
+    if source is None or released is None:
+        return None
+    return side_by_side(source, released, f"PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.3f}")
+
+
 def worst_images(run: Run, count: int = 10, by: str = "psnr") -> pd.DataFrame:
     """The released images that changed most, worst first.
 

@@ -16,8 +16,8 @@ from analysis.runs import Run
 WORST, SAMPLE = 12, 18
 """Images shown: those with the lowest PSNR, and others spread evenly over the rest."""
 
-EDGE = 380
-"""Longer edge of a thumbnail, pixels. With ``WORST + SAMPLE`` pairs a page stays below 20 MB, whatever they show."""
+EDGE = 360
+"""Longer edge of a thumbnail, pixels: with ``WORST + SAMPLE`` pairs, even of noise, a page is below 20 MB."""
 
 SPOT = 160
 """Edge of the most changed spot, which is shown pixel by pixel."""
@@ -106,7 +106,7 @@ def _found_first(run: Run) -> dict[int, str]:
 
 
 def _jpeg(pixels: np.ndarray) -> str:
-    return _data_url(pixels, "jpeg", quality=84, subsampling=0)
+    return _data_url(pixels, "jpeg", quality=82, subsampling=0)
 
 
 def _png(pixels: np.ndarray) -> str:

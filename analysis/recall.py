@@ -33,13 +33,22 @@ def recall_matrix(run: Run, metric: str = "r@1") -> pd.DataFrame:
 
 
 def paired(matrices: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The same tables with only the copies that every run has, so that their differences mean something."""
+    """The same tables with only the copies that every run has, so that their differences mean something.
+
+    Raises:
+        ValueError: there are none.
+    """
     first, *rest = matrices.values()
     images = first.index
     attacks = first.columns
     for matrix in rest:
         images, attacks = images.intersection(matrix.index), attacks[attacks.isin(matrix.columns)]
     cut = {name: matrix.loc[images, attacks] for name, matrix in matrices.items()}
+    if not len(images) or not len(attacks):
+        raise ValueError(
+            f"{' and '.join(matrices)} have no copies in common, so they cannot be compared: run main.py on "
+            "the same --data_dir, or look at each run alone."
+        )
     everywhere = np.logical_and.reduce([matrix.notna().to_numpy() for matrix in cut.values()])
     return {name: matrix.where(everywhere) for name, matrix in cut.items()}
 

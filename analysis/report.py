@@ -35,7 +35,7 @@ def write_report(folders: Sequence[Path]) -> Path:
 
     Raises:
         FileNotFoundError: a folder holds no finished run.
-        ValueError: no folder.
+        ValueError: no folder, or runs of different images, which cannot be compared.
     """
     if not folders:
         raise ValueError("a report needs at least one output folder of main.py.")

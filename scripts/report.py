@@ -17,7 +17,7 @@ from analysis.report import write_report
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run from the command line; 2 when a folder holds no finished run."""
+    """Run from the command line; 2 when a folder holds no finished run, or runs have nothing in common."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         print(f"the report is {write_report(arguments.folders)}")
-    except FileNotFoundError as error:
+    except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

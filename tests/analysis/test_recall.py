@@ -74,6 +74,15 @@ def test_runs_without_retrieval_give_an_empty_table(tmp_path: Path) -> None:
         recall.recall_matrix(run)
 
 
+def test_runs_of_other_images_are_not_compared(tmp_path: Path) -> None:
+    runs = [
+        write_output(tmp_path / arm, active=arm == "active", retrieval=[query(image, "none", "", 0)])
+        for image, arm in enumerate(("passive", "active"))
+    ]
+    with pytest.raises(ValueError, match="passive and active have no copies in common"):
+        recall.recall_table(runs)
+
+
 def test_only_attacks_of_three_strengths_are_swept_in_numeric_order(tmp_path: Path) -> None:
     rows = [query(0, "rotation", angle, None) for angle in ("10.0", "-90.0", "9.0")]
     rows += [query(0, "blur", kernel, 0) for kernel in ("3.0", "5.0")]
