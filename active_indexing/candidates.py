@@ -113,7 +113,12 @@ def best_per_query(search: Search, k: int) -> Candidates:
 
 
 def best_pairs(search: Search, count: int) -> Candidates:
-    """The ``count`` best pairs of all queries together, so that a query may have many and another none."""
+    """The best pairs of all queries together, so that a query may have many and another none.
+
+    Args:
+        search: what is searched.
+        count: pairs wanted, at least 1.
+    """
     kept = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
     worst, number = -float("inf"), 0
@@ -125,7 +130,7 @@ def best_pairs(search: Search, count: int) -> Candidates:
         if number > count:
             kept = _best([kept, *waiting], count)
             waiting, number = [], 0
-            worst = float(kept[0].min()) if len(kept[0]) == count else worst
+            worst = float(kept[0].min())
     _, pairs = _best([kept, *waiting], count)
     return search.scored(*np.divmod(pairs.numpy(), max(width, 1)))
 

@@ -106,6 +106,13 @@ def test_missed_pairs_and_queries_without_a_match_count() -> None:
     assert metrics.accuracy_at_1(pairs) == 1 / 2
 
 
+def test_every_right_answer_of_a_query_is_to_be_found() -> None:
+    truth = GroundTruth(frozenset({("Q1", "R1"), ("Q1", "R3")}), frozenset({"Q1"}))
+    pairs = predictions.rank_predictions(THREE, truth)
+    assert pairs.positives.tolist() == [2, 0]
+    assert metrics.recall_at_rank(pairs, 10) == 1 / 2
+
+
 def test_a_pair_that_is_predicted_twice_is_refused() -> None:
     twice = Predictions(("Q1", "Q2", "Q1"), ("R1", "R1", "R1"), np.zeros(3))
     with pytest.raises(ValueError, match="the pair Q1, R1 is predicted twice"):
