@@ -149,7 +149,10 @@ class FolderEvaluation:
         for stage in stages:
             content[stage.stage] = self._write_stage(stage, retrieved)
             failures += stage.failures()
-        rows = ((f.stage, f.image_index, str(f.path), f.attack, f.attack_param, f.reason) for f in failures)
+        rows = (
+            (f.stage, f.image_index, self._shown(f.path), f.attack, f.attack_param, f.reason)
+            for f in failures
+        )
         results.write_csv(self._config.output_dir / "failures.csv", results.FAILURE_COLUMNS, rows)
         self._write_names(retrieved)
         return {**content, "failed_attacks": failure_counts(failures)}
@@ -168,6 +171,11 @@ class FolderEvaluation:
             results.write_csv(path, results.COPY_DETECTION_COLUMNS, rows)
         retrieved |= summary.retrieved
         return summary.table()
+
+    def _shown(self, path: Path) -> str:
+        """Released files as in the manifest, others as they were given."""
+        folder = self._config.output_dir
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
     def _write_names(self, retrieved: set[int]) -> None:
         """``references.csv``: the names of the references that were retrieved."""

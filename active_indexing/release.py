@@ -124,15 +124,18 @@ class Releaser:
         target = target_rule(config.activation.target)(self._index, original[None])[0]
         opacity = None if picture.alpha is None else _plane(picture.alpha).to(self._device)
         on_step = None if self._on_step is None else _for_image(self._on_step, source.id)
-        shift = activation_method(config.activation.method)(
-            pixels,
-            torch.from_numpy(target).to(self._device),
-            self._descriptor,
-            config.activation,
-            torch_generator_for(config.seed, source.id, "delta"),
-            opacity=opacity,
-            on_step=on_step,
-        )
+        try:
+            shift = activation_method(config.activation.method)(
+                pixels,
+                torch.from_numpy(target).to(self._device),
+                self._descriptor,
+                config.activation,
+                torch_generator_for(config.seed, source.id, "delta"),
+                opacity=opacity,
+                on_step=on_step,
+            )
+        except ValueError as error:  # settings were checked before: it is this image
+            raise _Diverged(str(error)) from error
         if not torch.isfinite(shift).all():
             raise _Diverged("the optimisation diverged; lower lr in --optimizer, or --scaling")
         if opacity is not None:
