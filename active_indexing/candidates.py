@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 QUERY_BLOCK = 256
 """Queries compared at a time."""
@@ -62,7 +63,8 @@ class Search:
 
     def blocks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first query, first reference, (q, r) float32 scores), query block by query block."""
-        for first_query in range(0, len(self.queries), QUERY_BLOCK):
+        starts = range(0, len(self.queries), QUERY_BLOCK)
+        for first_query in tqdm(starts, "search", leave=False, unit=" blocks", disable=None, delay=2):
             queries = self._block(self.queries, first_query, QUERY_BLOCK)
             for first in range(0, len(self.references), REFERENCE_BLOCK):
                 references = self._block(self.references, first, REFERENCE_BLOCK)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from active_indexing import metrics
 from active_indexing.bootstrap import Interval, bootstrap, percentile_interval
@@ -144,6 +145,22 @@ def test_scores_that_are_no_numbers_and_surplus_right_pairs_are_refused() -> Non
 @given(cases())
 def test_every_metric_is_what_the_obvious_loop_gives(case: tuple[list[Pair], list[int]]) -> None:
     assert all_metrics(pairs_of(*case)) == pytest.approx(all_oracles(*case))
+
+
+@quickly
+@given(cases(), st.randoms(use_true_random=False))
+def test_without_equal_scores_it_is_the_average_precision_of_scikit_learn(
+    case: tuple[list[Pair], list[int]], random
+) -> None:
+    pairs, positives = case
+    distinct = random.sample(range(-50, 50), len(pairs))
+    pairs = [
+        (query, float(score), correct) for (query, _, correct), score in zip(pairs, distinct, strict=True)
+    ]
+    found = [correct for _, _, correct in pairs]
+    assume(any(found))
+    expected = average_precision_score(found, distinct) * sum(found) / sum(positives)
+    assert metrics.average_precision(pairs_of(pairs, positives)) == pytest.approx(expected)
 
 
 @quickly
