@@ -18,6 +18,8 @@ def resample_counts(images: int, resamples: int = RESAMPLES, seed: int = 0) -> n
     Returns:
         (resamples, images) int64; every row sums to ``images``.
     """
+    if not images:
+        return np.zeros((resamples, 0), dtype=np.int64)
     rng = np.random.default_rng(seed)
     return rng.multinomial(images, np.full(images, 1 / images), size=resamples)
 

@@ -16,6 +16,9 @@ from analysis.runs import Run
 MAX_PIXELS = 100_000_000
 """Larger pictures are not shown; the program skips them too."""
 
+EXACT_PIXELS = 4_000_000
+"""Up to this size the most changed spot is found to the pixel."""
+
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 """What Pillow raises for files that it cannot decode."""
 
@@ -57,12 +60,26 @@ def reduced(pixels: np.ndarray, edge: int) -> np.ndarray:
 
 
 def most_changed(before: np.ndarray, after: np.ndarray, size: int) -> tuple[slice, slice]:
-    """The square of ``size`` pixels (or the image's edge, if smaller) with the largest squared change."""
+    """The square of ``size`` pixels (or the image's edge, if smaller) with the largest squared change.
+
+    In images above ``EXACT_PIXELS`` it is found on a grid of a few pixels, to save memory.
+    """
     height, width = before.shape[:2]
-    change = ((after.astype(np.int32) - before) ** 2).sum(axis=2)
-    sums = np.zeros((height + 1, width + 1), dtype=np.int64)
-    sums[1:, 1:] = change.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-    tall, wide = min(size, height), min(size, width)
+    step = int(np.ceil(np.sqrt(height * width / EXACT_PIXELS)))
+    change = _change(before, after, step)
+    tall, wide = (max(1, min(size // step, edge)) for edge in change.shape)
+    sums = np.pad(change.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     windows = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
-    top, left = np.unravel_index(windows.argmax(), windows.shape)
-    return slice(int(top), int(top) + tall), slice(int(left), int(left) + wide)
+    top, left = (int(place) * step for place in np.unravel_index(windows.argmax(), windows.shape))
+    return slice(top, top + min(size, height)), slice(left, left + min(size, width))
+
+
+def _change(before: np.ndarray, after: np.ndarray, step: int) -> np.ndarray:
+    """Squared change of each square of ``step`` pixels, (H // step, W // step) int64, band by band."""
+    lines, columns = before.shape[0] // step, before.shape[1] // step
+    change = np.empty((lines, columns), dtype=np.int64)
+    for line in range(lines):
+        band = (slice(line * step, (line + 1) * step), slice(0, columns * step))
+        squares = np.square(after[band].astype(np.int32) - before[band]).sum(axis=(0, 2))
+        change[line] = squares.reshape(columns, step).sum(axis=1)
+    return change

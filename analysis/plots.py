@@ -271,8 +271,8 @@ def _histogram(axis: Axes, values: np.ndarray, bins: np.ndarray, colour: str, te
 
 def _curve(axis: Axes, recall: np.ndarray, precision: np.ndarray, colour: str, text: str) -> None:
     # A vertical line down from the last point would claim a recall that was not reached.
-    start = precision[:1]
-    axis.plot(np.r_[0.0, recall], np.r_[start, precision], color=colour, lw=1.8, label=text)
+    start = np.zeros(len(recall[:1]))  # nothing when no match was found at all
+    axis.plot(np.r_[start, recall], np.r_[precision[:1], precision], color=colour, lw=1.8, label=text)
     axis.plot(recall[-1:], precision[-1:], "o", ms=4, color=colour)
 
 

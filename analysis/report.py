@@ -52,8 +52,8 @@ def page(runs: list[Run]) -> str:
     )
     environment.filters["share"] = lambda value: "" if pd.isna(value) else f"{value:.3f}"
     environment.filters["signed"] = _signed
-    shown = main_run(runs)
     comparable = [run for run in runs if not run.is_grid] or runs
+    shown = main_run(comparable)
     recall = recall_table(comparable)
     return environment.get_template("report_template.html").render(
         title=" and ".join(run.name for run in runs),

@@ -42,7 +42,7 @@ def verdict(runs: list[Run], table: pd.DataFrame) -> Verdict:
     row = table.loc[[MEAN]].iloc[0]
     attacks = sum(1 for name, _ in table.index if not name.startswith("mean of"))
     pair = baseline_and_best([run for run in runs if run.name in table.columns])
-    where = f"{_images(shown)}, {attacks} attacks"
+    where = f"{_many(len(shown.released), 'image')}, {_many(attacks, 'attack')}"
     if pair is None:
         recall = f"{_percent(row[shown.name])}" if shown.name in table.columns else f"{_percent(row.iloc[1])}"
         low, high = (_percent(row[end]) for end in ("low", "high")) if "low" in row else ("", "")
@@ -72,8 +72,8 @@ def main_run(runs: list[Run]) -> Run:
     return ([run for run in runs if run.active] or runs)[-1]
 
 
-def _images(run: Run) -> str:
-    return f"{len(run.released):,} image{'s' if len(run.released) != 1 else ''}"
+def _many(count: int, name: str) -> str:
+    return f"{count:,} {name}{'s' if count != 1 else ''}"
 
 
 def _quality(run: Run) -> str:

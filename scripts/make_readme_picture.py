@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -27,7 +26,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", default="chelsea.png", help="file name of the photo, default: %(default)s")
     parser.add_argument("--to", type=Path, default=Path("docs/example.png"), help="default: %(default)s")
     arguments = parser.parse_args(argv)
-    mpl.use("Agg")
     manifest = pd.read_csv(arguments.output_dir / "manifest.csv")
     rows = manifest[[Path(source).name == arguments.name for source in manifest["source"]]]
     if rows.empty:

@@ -211,5 +211,38 @@ def test_the_most_changed_spot_is_found_to_the_pixel() -> None:
     assert pictures.most_changed(before, after, 100) == (slice(0, 50), slice(0, 70))
 
 
+def test_in_a_large_image_the_spot_covers_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "EXACT_PIXELS", 400)
+    before = np.zeros((50, 71, 3), dtype=np.uint8)
+    after = before.copy()
+    after[31:34, 62:64] = 9
+    rows, columns = pictures.most_changed(before, after, 12)
+    assert rows.start <= 31
+    assert rows.stop >= 34
+    assert columns.start <= 62
+    assert columns.stop >= 64
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (12, 12)
+
+
+def test_a_run_whose_every_chain_failed_has_a_report(tmp_path: Path) -> None:
+    run = arm(tmp_path, "active", found=8)
+    lines = (run.folder / "icd_df.csv").read_text().splitlines(keepends=True)
+    (run.folder / "icd_df.csv").write_text(lines[0])
+    assert "Copy detection, raw scores" in write_report([run.folder]).read_text()
+
+
+def test_a_run_that_found_nothing_has_a_report(tmp_path: Path) -> None:
+    rows = write_pictures(tmp_path, tmp_path / "a", 2, shift=3)
+    queries, answers = (
+        [query(i, "none", "", None) for i in range(2)],
+        [answer(i, [7], [1.0]) for i in range(2)],
+    )
+    write_output(tmp_path / "a", active=True, manifest=rows, retrieval=queries, copies=answers)
+    text = text_of(write_report([tmp_path / "a"]))
+    assert (
+        "comes back first for 0.0 % of its copies (95 % interval 0.0 % to 0.0 %, 2 images, 1 attack)" in text
+    )
+
+
 def _decoded(url: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
