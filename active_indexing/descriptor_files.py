@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,8 @@ def _tensor(path: Path, *, mmap: bool) -> torch.Tensor | None:
         if "mmap can only be used" not in str(error):
             raise
         return None
+    except (LookupError, AttributeError, AssertionError, struct.error) as error:
+        raise ValueError("it was not written by torch.save") from error  # text is read as a bad pickle
     if not isinstance(content, torch.Tensor) or content.layout != torch.strided:
         raise ValueError(f"it holds a {type(content).__name__}, expected one dense tensor (N, D)")
     return content.detach()
