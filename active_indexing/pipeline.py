@@ -142,7 +142,8 @@ def _check_activation(config: RunConfig) -> None:
     """In both arms, so that the passive one, often run first, tells of a mistake too."""
     activation_method(config.activation.method)
     target_rule(config.activation.target)
-    check_specs(config.activation.optimizer, config.activation.scheduler)
+    settings = config.activation
+    check_specs(settings.optimizer, settings.scheduler, settings.iterations)
 
 
 def _device(config: RunConfig) -> torch.device:
