@@ -1,0 +1,1 @@
+"""Preparing data: the demo set and the public benchmarks; code only, no images."""
