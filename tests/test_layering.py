@@ -96,6 +96,7 @@ def test_nothing_is_called_utils_and_no_module_is_long() -> None:
         assert len(path.read_text().splitlines()) <= 330, path
 
 
+@pytest.mark.slow
 def test_importing_every_module_prints_nothing_and_opens_no_asset() -> None:
     program = f"""
 import importlib, sys

@@ -385,6 +385,7 @@ def test_files_of_somebody_else_below_imgs_are_never_overwritten(
     assert (tmp_path / "imgs" / "holiday.png").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_the_command_line_does_what_the_functions_do_from_any_folder(
     world: Path, quick: dict[str, Any], active: RunSummary, tmp_path: Path
 ) -> None:
