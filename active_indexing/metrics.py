@@ -83,14 +83,15 @@ def rank_pairs(
         positives: (Q,) right pairs that exist for each query; a query without one only has wrong pairs.
 
     Raises:
-        ValueError: a score that is not a number, or more right pairs than ``positives``.
+        ValueError: a score that is not a number, a query out of range, or more right pairs than exist.
     """
     queries, positives = np.asarray(queries, dtype=np.int64), np.asarray(positives, dtype=np.int64)
     scores, correct = np.asarray(scores, dtype=np.float64), np.asarray(correct, dtype=bool)
     if np.isnan(scores).any():
         raise ValueError(f"pair {int(np.isnan(scores).argmax())} has a score that is not a number.")
-    found = np.bincount(queries[correct], minlength=len(positives))
-    if len(found) != len(positives) or (found > positives).any():
+    if len(queries) and not 0 <= queries.min() <= queries.max() < len(positives):
+        raise ValueError(f"queries are numbered {queries.min()} to {queries.max()}, expected 0 to Q - 1.")
+    if (np.bincount(queries[correct], minlength=len(positives)) > positives).any():
         raise ValueError("a query has more right pairs than are said to exist.")
     order = np.lexsort((correct, -scores))
     queries, scores, correct = queries[order], scores[order], correct[order]

@@ -134,8 +134,8 @@ def test_scores_that_are_no_numbers_and_surplus_right_pairs_are_refused() -> Non
         one_query([0.0, math.nan], [True, False], positives=1)
     with pytest.raises(ValueError, match="a query has more right pairs than are said to exist"):
         pairs_of([(0, 1.0, True), (1, 1.0, False)], [0, 5])
-    with pytest.raises(ValueError, match="a query has more right pairs than are said to exist"):
-        pairs_of([(2, 1.0, True)], [1])
+    with pytest.raises(ValueError, match="queries are numbered 0 to 2, expected 0 to Q - 1"):
+        pairs_of([(2, 1.0, False), (0, 1.0, True)], [1, 0])
 
 
 # Against the oracles, and properties
