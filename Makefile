@@ -9,6 +9,7 @@ run: setup
 	$(BIN)/python main.py --active False
 	$(BIN)/python main.py --active True
 	$(BIN)/python scripts/compare.py output/passive output/active
+	$(BIN)/python scripts/report.py output/passive output/active
 
 test: setup-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -50,7 +50,7 @@ def test_both_make_commands_are_targets_of_the_makefile() -> None:
 
 def test_every_command_of_the_readme_works_in_its_order(workplace: Path) -> None:
     shown = [line for line in commands(ROOT / "README.md") if line.startswith("python ")]
-    assert len(shown) == 5
+    assert len(shown) == 6
     for line in shown:
         command = [sys.executable, *shlex.split(line)[1:]]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -86,7 +86,8 @@ class AttackPool:
             One result per job, in the order of the jobs.
 
         Raises:
-            RuntimeError: if a worker died, or the program failed inside one; the message holds the traceback.
+            ChildProcessError: if a worker died; the run can be given again and goes on.
+            RuntimeError: if the program failed inside a worker; the message holds the traceback.
         """
         if self._threads is None:
             raise RuntimeError("the pool is closed; use it inside: with AttackPool(workers) as pool")
@@ -138,7 +139,7 @@ class _Worker:
             self.connection.send(job)
             answer = self.connection.recv()
         except (EOFError, OSError):
-            raise RuntimeError(self._obituary(job)) from None
+            raise ChildProcessError(self._obituary(job)) from None
         if isinstance(answer, AttackResult):
             return answer
         raise RuntimeError(f"attacking {job.path} (image {job.image_id}) failed in a worker:\n{answer}")

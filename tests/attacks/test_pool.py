@@ -101,7 +101,7 @@ def test_work_is_done_with_one_torch_thread(paths, pool, workers):
 
 def test_a_worker_that_dies_is_an_error_that_names_the_image_and_the_remedy(paths):
     match = r"worker died \(signal 9\) at image 100, .*0\.png. If the machine ran out of memory .* use fewer"
-    with AttackPool(1) as pool, pytest.raises(RuntimeError, match=match):
+    with AttackPool(1) as pool, pytest.raises(ChildProcessError, match=match):
         list(pool.run(jobs(paths, preprocessing=preprocessings.deadly)))
 
 
@@ -112,7 +112,7 @@ def test_a_worker_that_dies_between_jobs_is_an_error(paths):
         assert len(list(pool.run(jobs(paths[:1])))) == 1
         child.kill()
         child.join()
-        with pytest.raises(RuntimeError, match="an attack worker died"):
+        with pytest.raises(ChildProcessError, match="an attack worker died"):
             list(pool.run(jobs(paths)))
 
 
