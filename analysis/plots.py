@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from analysis import cells, copies
 from analysis.recall import MEAN, PUBLISHED_MEAN, label
@@ -100,7 +101,7 @@ def precision_recall(runs: Sequence[Run], scores: Sequence[str] = SCORES) -> Fig
             _curve(axis, recall, precision, paint[run.name], text)
         axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axis.set_title(title if len(scores) > 1 else "")
-        axis.legend(loc="upper right")
+        axis.legend(loc="best")
     return figure
 
 
@@ -187,7 +188,7 @@ def errors(runs: Sequence[Run], attack: tuple[str, str] = ("none", "")) -> Figur
     _histogram(axis, others.to_numpy(), bins, "#c2410c", f"non-matching, mean {others.mean():.3f}")
     axis.set(xlabel="squared L2 distance to the reconstruction of the original", ylabel="share of copies")
     axis.set_title(f"after {label(attack)}" if attack[0] != "none" else "released files, not edited")
-    axis.legend()
+    _legend_above_bars(axis, lines=len(measured) + 1)
     return figure
 
 
@@ -240,9 +241,11 @@ def quality(runs: Sequence[Run], measures: Sequence[str] = tuple(QUALITY_UNITS))
         for run_name, rows in changed.items():
             _histogram(axis, rows[column].to_numpy(float), bins, paint[run_name], run_name)
         axis.set_xlabel(QUALITY_UNITS[column])
+        if column == "linf":
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("share of images")
     if len(changed) > 1:
-        axes[0].legend()
+        _legend_above_bars(axes[0], lines=len(changed))
     return figure
 
 
@@ -267,6 +270,12 @@ def _histogram(axis: Axes, values: np.ndarray, bins: np.ndarray, colour: str, te
         edgecolor="white",
         lw=0.4,
     )
+
+
+def _legend_above_bars(axis: Axes, lines: int) -> None:
+    """A legend in room of its own: no bar reaches up to it."""
+    axis.set_ylim(top=axis.get_ylim()[1] * (1 + 0.16 * lines))
+    axis.legend(loc="upper right")
 
 
 def _curve(axis: Axes, recall: np.ndarray, precision: np.ndarray, colour: str, text: str) -> None:

@@ -96,4 +96,6 @@ def _percent(share: float) -> str:
 
 
 def _points(share: float) -> str:
+    if abs(share) < 0.0005:
+        return "0.0"
     return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
