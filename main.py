@@ -142,13 +142,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _told(config: RunConfig, content: dict[str, Any]) -> int:
     from active_indexing.reporting import summary_text
-
     from analysis.report import write_report
 
-    page = write_report([config.output_dir])
     if config.verbose:
         print(summary_text(content, config.output_dir))
-        print(f"{page} shows it")
+    try:
+        page = write_report([config.output_dir])
+    except (ValueError, OSError) as error:  # the run is finished and stays so
+        print(f"warning: no report.html: {error}", file=sys.stderr)
+    else:
+        if config.verbose:
+            print(f"{page} shows it")
     if content["quality"]["released"]:
         return 0
     manifest = config.output_dir / "manifest.csv"
