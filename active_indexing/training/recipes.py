@@ -37,9 +37,9 @@ def _sscd(edits: str, *, mixing: MixingConfig | None = None) -> TrainingConfig:
 RECIPES: dict[str, TrainingConfig] = {
     # The default descriptor: 2 processes, 62 of tiny_imagenet and 2 photos each, see docs/model_card.md.
     "default": TrainingConfig(
-        sizes=(SizeStage(0, 64), SizeStage(1500, 80)),
+        sizes=(SizeStage(0, 64), SizeStage(1500, 80), SizeStage(2300, 96)),
         test_size=112,
-        schedule=Schedule(steps=2700, warmup_steps=300, decay_start=1900, shape="linear"),
+        schedule=Schedule(steps=2500, warmup_steps=300, decay_start=1900, shape="linear"),
         loss=LossConfig(entropy_weight=3.0, entropy_ramp_steps=2000, asymmetric=True),
     ),
     "sscd_simclr": _sscd("simclr"),
