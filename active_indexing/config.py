@@ -22,7 +22,9 @@ class DescriptorConfig:
 
     Attributes:
         model_name: ``None`` (the embedded default descriptor, or TorchScript when ``model_path`` is
-            given), ``torchscript``, or the name of a torchvision or timm architecture.
+            given), ``torchscript``, a published descriptor (``sscd_disc_mixup``, also with a layout and a
+            preprocessing, ``sscd_disc_mixup.classy@shortedge288``), or the name of a torchvision or timm
+            architecture.
         model_path: weights or TorchScript file.
         resize_size: square input size in pixels; ``None`` is the descriptor's own.
     """
