@@ -32,8 +32,8 @@ HELP = {
     "verbose": "0: errors only; 1: progress and summary",
     "log_freq": "write the losses of every n-th step to activation_log.jsonl; 0: never",
     "debug": "stop after six batches",
-    "model_name": "torchscript, a published descriptor such as sscd_disc_mixup (downloaded once), or a torchvision "
-    "or timm architecture (default: the default descriptor, "
+    "model_name": "torchscript, a published descriptor such as sscd_disc_mixup (downloaded once), or a "
+    "torchvision or timm architecture (default: the default descriptor, "
     "or torchscript with --model_path)",
     "model_path": "weights or TorchScript file",
     "resize_size": "input size of the descriptor in pixels (default: its own)",
