@@ -46,6 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=Path, required=True, help="checkpoint, log, descriptor")
     parser.add_argument("--steps", type=int, help="length of the training (default: the recipe's)")
     parser.add_argument("--decay_start", type=int, help="step at which the learning rate starts to fall")
+    parser.add_argument(
+        "--sync_bn",
+        action=argparse.BooleanOptionalAction,
+        help="normalise the batches of all processes as one (default: the recipe's)",
+    )
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed, help="default: %(default)s")
     for name, kind in (("processes", int), ("threads", int), ("device", str), ("validation_steps", int)):
         default = getattr(RunConfig, name)
@@ -67,6 +72,8 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, RunConfig]:
         schedule = replace(schedule, steps=arguments.steps, decay_start=decay, warmup_steps=warmup)
     if arguments.decay_start is not None:
         schedule = replace(schedule, decay_start=arguments.decay_start)
+    if arguments.sync_bn is not None:
+        config = replace(config, sync_bn=arguments.sync_bn)
     return replace(config, schedule=schedule, seed=arguments.seed), RunConfig(
         output_dir=arguments.output_dir,
         sources=tuple(map(parse_source, arguments.source)),

@@ -25,7 +25,10 @@ FREE = ("schedule", "sizes", "test_size")
 
 def recipe_fingerprint(config: TrainingConfig) -> str:
     """Names the settings that a resumed run must share."""
-    return fingerprint({key: value for key, value in asdict(config).items() if key not in FREE})
+    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    if not config.sync_bn:
+        del settings["sync_bn"]  # absent from older checkpoints, which did not have it
+    return fingerprint(settings)
 
 
 def save_checkpoint(

@@ -55,6 +55,8 @@ class TrainingConfig:
         mixing: of views; ``None`` mixes nothing.
         average_decay: of the moving average of the weights, which is what is exported.
         half_precision: multiply in bfloat16 where torch's autocast does.
+        sync_bn: batch norms take the batches of all processes as one; otherwise each process normalises its
+            own, and running statistics are averaged.
         seed: of everything random.
     """
 
@@ -76,6 +78,7 @@ class TrainingConfig:
     mixing: MixingConfig | None = None
     average_decay: float = 0.999
     half_precision: bool = True
+    sync_bn: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from active_indexing.descriptors.architectures import build_network
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training import processes
 from active_indexing.training.averaging import WeightAverage
+from active_indexing.training.batch_norm import synchronise_batch_norms
 from active_indexing.training.batches import Batch, Batches
 from active_indexing.training.checkpoints import load_checkpoint, save_checkpoint
 from active_indexing.training.config import TrainingConfig
@@ -63,6 +64,8 @@ def build_trainer(config: TrainingConfig, device: torch.device) -> Trainer:
         torch.manual_seed(config.seed)
         network = build_network(config.backbone, config.dim, config.gem_p)
     network = network.to(device).to(memory_format=torch.channels_last)
+    if config.sync_bn:
+        network = synchronise_batch_norms(network, device)
     average = WeightAverage(network, config.average_decay)
     return Trainer(config, network, average, _optimizer(config, network), build_edits(config), device)
 
@@ -174,6 +177,7 @@ def _update(trainer: Trainer) -> None:
     if trainer.config.clip_norm:
         nn.utils.clip_grad_norm_(parameters, trainer.config.clip_norm)
     trainer.optimizer.step()
-    processes.average_batch_statistics(trainer.network)
+    if not trainer.config.sync_bn:  # synchronised statistics are the same everywhere already
+        processes.average_batch_statistics(trainer.network)
     trainer.average.update(trainer.network, trainer.step)
     trainer.step += 1

@@ -31,6 +31,7 @@ def _sscd(edits: str, *, mixing: MixingConfig | None = None) -> TrainingConfig:
         schedule=_SSCD_SCHEDULE,
         loss=LossConfig(temperature=0.05, entropy_weight=30.0),
         mixing=mixing,
+        sync_bn=True,
     )
 
 

@@ -28,6 +28,16 @@ def test_flags_become_the_settings_of_a_recipe(script):
     assert run.processes == 2
 
 
+def test_batch_norms_are_synchronised_as_the_recipe_says_unless_a_flag_says_otherwise(script):
+    def chosen(*flags):
+        arguments = script.build_parser().parse_args(["--source", "a:64:8", "--output_dir", "out", *flags])
+        return script.settings(arguments)[0].sync_bn
+
+    assert [chosen(), chosen("--sync_bn")] == [False, True]
+    published = ("--recipe", "sscd_mixup")
+    assert [chosen(*published), chosen(*published, "--no-sync_bn")] == [True, False]
+
+
 def test_the_published_recipe_has_the_published_settings():
     config = recipe("sscd_mixup")
     assert (config.backbone, config.dim, config.gem_p, config.optimizer) == ("resnet50", 512, 3.0, "lars")
