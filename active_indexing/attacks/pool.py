@@ -24,6 +24,7 @@ from types import ModuleType, TracebackType
 import torch
 
 from active_indexing.attacks.jobs import AttackJob, AttackResult, perform
+from active_indexing.concurrency import one_core_per_operation
 
 # Jobs handed out but not yet consumed, per worker: one to work on and one ready, so that workers do not wait
 # while the caller uses a result. Memory is bounded by this, not by the number of jobs.
@@ -93,7 +94,7 @@ class AttackPool:
             raise RuntimeError("the pool is closed; use it inside: with AttackPool(workers) as pool")
         if self.workers == 0:
             for job in jobs:
-                with _one_torch_thread():
+                with one_core_per_operation():  # as a worker does: it can change the last bit of a sum
                     result = perform(job)
                 yield result
             return
@@ -197,14 +198,3 @@ def _serve(connection: Connection) -> None:
             connection.send(answer)
         except ConnectionError:
             return
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Work as a worker does: the number of threads can change the last bit of a sum."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
