@@ -42,18 +42,16 @@ def fit(fts_path: Path, config: DescriptorConfig, dim: int | None, power: float)
         The written file.
 
     Raises:
-            "give --model_path: the post-processing is saved beside that file (for the default descriptor, "
-            "copy active_indexing/assets/default_descriptor.pt to a folder of yours)."
+        ValueError: no weights file, one that has post-processing already, or foreign descriptors.
+    """
     if config.model_path is None:
         raise ValueError(
-        raise ValueError(f"{target} is there already; move it and its .json away, extract and fit again.")
-            "active_indexing/assets/default_descriptor.pt to a folder of yours)."
+            "give --model_path: the post-processing is saved beside that file (for the default descriptor, "
+            "copy active_indexing/assets/default_descriptor.pt to a folder of yours)."
         )
     target = postprocessing_path(config.model_path)
     if target.exists():
-        raise ValueError(
-            f"{target} is there already; move it and its .json away and extract again to fit anew."
-        )
+        raise ValueError(f"{target} is there already; move it and its .json away, extract and fit again.")
     descriptor, file = load_descriptor(config, torch.device("cpu")), open_descriptors(fts_path)
     if file.made_by not in (None, descriptor.fingerprint) or file.dim != descriptor.dim:
         raise ValueError(
