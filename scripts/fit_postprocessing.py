@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.config import DescriptorConfig
 from active_indexing.descriptor_files import open_descriptors
-from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from active_indexing.descriptors.postprocessing import (
     fit_postprocessing,
     postprocessing_path,
@@ -44,10 +44,10 @@ def fit(fts_path: Path, config: DescriptorConfig, dim: int | None, power: float)
     Raises:
         ValueError: no weights file, one that has post-processing already, or foreign descriptors.
     """
-    if config.model_path is None:
+    if config.model_path is None or config.model_path.resolve() == DEFAULT_DESCRIPTOR.resolve():
         raise ValueError(
-            "give --model_path: the post-processing is saved beside that file (for the default descriptor, "
-            "copy active_indexing/assets/default_descriptor.pt to a folder of yours)."
+            "give --model_path a file of yours: the post-processing is saved beside it (for the default "
+            "descriptor, copy active_indexing/assets/default_descriptor.pt to a folder of yours)."
         )
     target = postprocessing_path(config.model_path)
     if target.exists():

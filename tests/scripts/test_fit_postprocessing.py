@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from active_indexing.config import DescriptorConfig
-from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from scripts import export_descriptor, fit_postprocessing
 from tests.conftest import Toy
 
@@ -47,6 +47,9 @@ def test_a_second_fit_and_a_missing_model_are_refused(
     assert "is there already" in capsys.readouterr().err
     assert fit_postprocessing.main(["--fts_path", str(toy.references)]) == 2
     assert "give --model_path" in capsys.readouterr().err
+    shipped = ["--fts_path", str(toy.references), "--model_path", str(DEFAULT_DESCRIPTOR)]
+    assert fit_postprocessing.main(shipped) == 2
+    assert "give --model_path a file of yours" in capsys.readouterr().err
 
 
 def test_descriptors_of_another_dimension_are_refused(
