@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import active_indexing
-from active_indexing.config import EXISTING_MODES, LOSSES, METRICS, STAGES, RunConfig, configure
+from active_indexing.config import EXISTING_MODES, LOSSES, METRICS, SAVE_FORMATS, STAGES, RunConfig, configure
 
 OUTPUT = Path("output")
-CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES}
+CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES, "save_format": SAVE_FORMATS}
 HELP = {
     "active": "move the images (True) or release them as they are (False)",
     "data_dir": "folder of images to protect, searched recursively, or one image (default: demo photos)",
@@ -26,6 +26,8 @@ HELP = {
     "seed": "seeds everything random",
     "batch_size": "images per batch, counted by --debug; images are optimised one by one",
     "save_imgs": "keep the released images after the evaluation",
+    "save_format": "format of the released images; same: the one that each input's name stands for",
+    "save_quality": "of JPEG and WebP, 1 to 100 (default: the source's tables for JPEG of a JPEG, else 90)",
     "workers": "images in work at the same time (default: one per core; 0: no worker processes)",
     "device": "torch device (default: a GPU when there is one)",
     "existing": "an output folder that holds a run: resume it, or overwrite it",
@@ -63,7 +65,7 @@ HELP = {
     "kneighbors": "results per query",
     "batch_size_eval": "images per block of rows in the CSVs",
 }
-OPTIONAL_TYPES = {"resize_size": int, "workers": int, "model_name": str, "device": str}
+OPTIONAL_TYPES = {"resize_size": int, "workers": int, "save_quality": int, "model_name": str, "device": str}
 
 
 def boolean(text: str) -> bool:

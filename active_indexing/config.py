@@ -14,6 +14,7 @@ from typing import Any, Literal
 EXISTING_MODES = ("resume", "overwrite")
 METRICS = ("L2", "IP")
 LOSSES = ("cossim", "l2")
+SAVE_FORMATS = ("png", "jpeg", "webp", "same")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,10 @@ class RunConfig:
         seed: seeds everything random.
         batch_size: images per batch, which only ``debug`` counts; results do not depend on it.
         save_imgs: keep the released images; otherwise they are removed after evaluation.
+        save_format: format of the released images: ``png``, ``jpeg``, ``webp``, or ``same``, the one that
+            the input's name stands for (PNG when it stands for none of these).
+        save_quality: 1 to 100, of JPEG and lossy WebP; ``None`` keeps the tables of JPEG sources in JPEG
+            releases, and is 90 for the others.
         workers: images in work at the same time; ``None`` is one per core, 0 does without worker processes.
         device: torch device; ``None`` is a GPU when there is one.
         existing: ``resume`` an earlier run of the same settings in ``output_dir``, or ``overwrite``.
@@ -159,6 +164,8 @@ class RunConfig:
     seed: int = 0
     batch_size: int = 16
     save_imgs: bool = True
+    save_format: str = "png"
+    save_quality: int | None = None
     workers: int | None = None
     device: str | None = None
     existing: Literal["resume", "overwrite"] = "resume"
@@ -175,6 +182,9 @@ class RunConfig:
         _at_least("seed", self.seed, 0)
         _at_least("log_freq", self.log_freq, 0)
         _one_of("existing", self.existing, EXISTING_MODES)
+        _one_of("save_format", self.save_format, SAVE_FORMATS)
+        if self.save_quality is not None:
+            _check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
             _at_least("workers", self.workers, 0)
 
@@ -227,6 +237,16 @@ def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"--{name} must be at least {least}, got {value}.")
+
+
+def _check_quality(quality: int, save_format: str) -> None:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--save_quality must be from 1 to 100, got {quality}.")
+    if save_format == "png":
+        raise ValueError(
+            "--save_quality is for JPEG and WebP, and --save_format png is lossless: leave it out, or choose "
+            "--save_format jpeg, webp or same."
+        )
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

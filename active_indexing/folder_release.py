@@ -36,12 +36,20 @@ class FolderRelease:
         journal: record of finished images.
         output_dir: where ``imgs/`` is.
         sources: the inputs, in order.
+        save_format: ``png``, ``jpeg``, ``webp`` or ``same``.
     """
 
-    def __init__(self, journal: KeyedJournal, output_dir: Path, sources: Sequence[SourceImage]) -> None:
+    def __init__(
+        self,
+        journal: KeyedJournal,
+        output_dir: Path,
+        sources: Sequence[SourceImage],
+        save_format: str = "png",
+    ) -> None:
         self._journal = journal
         self._output_dir = output_dir
         self._sources = sources
+        self._save_format = save_format
 
     def run(self, releaser: Releaser, *, threads: int, progress: bool, removed: bool = False) -> None:
         """Release every input that is not on record yet, or has changed since.
@@ -59,7 +67,9 @@ class FolderRelease:
 
         def one(source: SourceImage) -> tuple[SourceImage, dict[str, Any]]:
             before = file_state(source.path)
-            return source, self._item(releaser.release(source, names[source.id]), before)
+            released = releaser.release(source, names[source.id])
+            self._remove_other(names[source.id], released.row.released)
+            return source, self._item(released, before)
 
         done = len(self._sources) - len(todo)
         with tqdm(
@@ -119,13 +129,22 @@ class FolderRelease:
             if item is not None:
                 yield source, item
 
-    def _names(self) -> dict[int, str]:
+    def _names(self) -> dict[int, list[str]]:
         """Names of released files, on record before any is written, so that no other input ever gets them."""
-        taken = dict((self._journal.get(NAMES) or {NAMES: []})[NAMES])
-        names = released_names(self._sources, taken)
+        taken: dict[int, list[str]] = {}
+        for image, name in (self._journal.get(NAMES) or {NAMES: []})[NAMES]:
+            taken.setdefault(image, []).append(name)
+        names = released_names(self._sources, taken, self._save_format)
         if names != taken:
-            self._journal.put(NAMES, {NAMES: list(names.items())})
+            pairs = [(image, name) for image, reserved in names.items() for name in reserved]
+            self._journal.put(NAMES, {NAMES: pairs})
         return names
+
+    def _remove_other(self, reserved: Sequence[str], released: str) -> None:
+        """Remove what an input left under its other name when its contents were different."""
+        others = [name for name in reserved if f"{IMAGES}/{name}" != released]
+        if released:
+            remove_images(self._output_dir, others)
 
     def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
         packed = None

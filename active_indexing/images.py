@@ -1,4 +1,4 @@
-"""Reading, listing and writing images: the only place that decodes or encodes pixels.
+"""Reading and listing images: the only place that decodes pixels; ``encodings.py`` encodes them.
 
 A photo is decoded once into a :class:`Picture`: the upright native pixels, their sRGB view, the
 alpha plane and the metadata that goes back into the released file. Everything that cannot be
@@ -12,16 +12,15 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from active_indexing import colour, exif
-from active_indexing.artefacts import atomic_file
 from active_indexing.opening import (
     UnreadableImage,
     check_file,
@@ -31,10 +30,9 @@ from active_indexing.opening import (
     quiet_pillow,
     suffixes,
 )
+from active_indexing.source_file import SourceFile, source_file
 
 MAX_PIXELS = 100_000_000  # width x height; checked from the header, before any pixel is decoded
-# zlib level: on 50 photos, level 1 took 24 ms and 349 kB each, level 6 took 58 ms and 335 kB.
-_PNG_LEVEL = 1
 # Everything Pillow's decoders raise on damaged files; they have no common base class.
 _DECODE_ERRORS = (
     ArithmeticError,
@@ -83,6 +81,7 @@ class Picture:
         alpha: (H, W) uint8, or None for an opaque file.
         metadata: what goes back into the released file.
         notes: what decoding had to change, e.g. "16-bit reduced to 8-bit".
+        file: how the file stored its pixels.
     """
 
     native: np.ndarray
@@ -90,6 +89,7 @@ class Picture:
     alpha: np.ndarray | None
     metadata: Metadata
     notes: tuple[str, ...]
+    file: SourceFile = field(default_factory=SourceFile)
 
 
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -182,34 +182,10 @@ def to_uint8(pixels: torch.Tensor) -> np.ndarray:
     return levels.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def write_png(path: Path, native: np.ndarray, alpha: np.ndarray | None, metadata: Metadata) -> None:
-    """Write a lossless PNG with its metadata, whole or not at all.
-
-    Args:
-        path: final path.
-        native: (H, W, 3) uint8 in the RGB space of ``metadata.icc_profile``.
-        alpha: (H, W) uint8, or None for an opaque file.
-        metadata: profile, EXIF, XMP and resolution to write.
-
-    Raises:
-        ValueError: if shapes or dtypes are not as described.
-    """
-    _check_plane("native", native, (*native.shape[:2], 3))
-    if alpha is not None:
-        _check_plane("alpha", alpha, native.shape[:2])
-    text = PngImagePlugin.PngInfo()
-    if metadata.xmp is not None:
-        text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
-    pixels = Image.fromarray(native if alpha is None else np.dstack([native, alpha]))
-    fields = {"icc_profile": metadata.icc_profile, "exif": metadata.exif, "dpi": metadata.dpi}
-    with atomic_file(path) as file:
-        pixels.save(file, "PNG", compress_level=_PNG_LEVEL, pnginfo=text, **fields)
-
-
 def _read(file: BinaryIO, max_pixels: int) -> Picture:
     try:
         with quiet_pillow, open_still(file, max_pixels) as image:
-            return _decode(image)
+            return _decode(image, file)
     except UnreadableImage:
         raise
     except MemoryError:
@@ -218,18 +194,13 @@ def _read(file: BinaryIO, max_pixels: int) -> Picture:
         raise UnreadableImage(f"damaged or truncated file ({one_line(error)})") from error
 
 
-def _check_plane(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:
-    if plane.dtype != np.uint8 or plane.shape != shape or plane.size == 0:
-        raise ValueError(f"{name} must be uint8 of shape {shape}, got {plane.dtype} {plane.shape}")
-
-
 def _cannot_list(error: OSError) -> None:
     raise PermissionError(
         f"cannot list the folder {error.filename} ({error.strerror}); allow reading it, or move it elsewhere"
     ) from error
 
 
-def _decode(image: Image.Image) -> Picture:
+def _decode(image: Image.Image, file: BinaryIO) -> Picture:
     notes = cut_to_8_bit(image)
     image.load()
     orientation = _or_dropped("orientation", exif.orientation, image, 1, notes)
@@ -248,6 +219,7 @@ def _decode(image: Image.Image) -> Picture:
         alpha=planes.alpha,
         metadata=Metadata(icc_profile=planes.profile, exif=exif_block, xmp=xmp, dpi=exif.resolution(image)),
         notes=(*notes, *planes.notes),
+        file=source_file(image, file),
     )
 
 

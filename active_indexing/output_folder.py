@@ -83,6 +83,8 @@ def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[s
     return {
         "active": config.active,
         "seed": config.seed,
+        "save_format": config.save_format,
+        "save_quality": config.save_quality,
         "activation": asdict(config.activation) if config.active else None,
         "descriptor": descriptor,
         "index": {name: value for name, value in index.items() if name != "references"},

@@ -67,7 +67,7 @@ def run(config: RunConfig) -> RunSummary:
     evaluation = FolderEvaluation(config, non_matching, attacks, descriptor, fingerprint, prepared)
     clock.lap("prepare")
     with open_journal(config, fingerprint, prepared.inputs) as journal, one_core_per_operation():
-        release = FolderRelease(journal, config.output_dir, sources)
+        release = FolderRelease(journal, config.output_dir, sources, config.save_format)
         _release(config, release, evaluation, descriptor, prepared)
         clock.lap("release")
         _add_protected(release, prepared)

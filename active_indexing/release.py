@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from active_indexing import images, quality
+from active_indexing import encodings, images, quality
 from active_indexing.activation import Step, activation_method
+from active_indexing.artefacts import write_bytes
 from active_indexing.concurrency import Budget
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -68,12 +69,12 @@ class Releaser:
         self._budget = Budget(PIXELS_AT_ONCE)
         self._device = next((p.device for p in descriptor.parameters()), torch.device("cpu"))
 
-    def release(self, source: SourceImage, name: str) -> Released:
+    def release(self, source: SourceImage, names: Sequence[str]) -> Released:
         """Decode, activate (in the active arm), write, read back and measure one image.
 
         Args:
             source: which image.
-            name: of the released file below the folder.
+            names: reserved for the released file below the folder, as ``encodings.plan`` takes them.
 
         Returns:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
@@ -81,7 +82,7 @@ class Releaser:
         try:
             picture = images.read(source.path)
             with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
-                return self._release(source, picture, name)
+                return self._release(source, picture, names)
         except (images.UnreadableImage, _Diverged) as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:
@@ -90,23 +91,25 @@ class Releaser:
             reason = "not enough memory for an image of this size"
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
-    def _release(self, source: SourceImage, picture: images.Picture, name: str) -> Released:
+    def _release(self, source: SourceImage, picture: images.Picture, names: Sequence[str]) -> Released:
         pixels = images.to_tensor(picture.view).to(self._device)
         original = self._describe(pixels)
         native = picture.native
         if self._config.active:
             native = self._activated(source, picture, pixels, original)
-        path = self._folder / name
-        images.write_png(path, native, picture.alpha, picture.metadata)
+        keep = self._config.save_format == "same"
+        plan = encodings.plan(picture, names, self._config.save_quality, keep_lossless=keep)
+        path = self._folder / plan.name
+        write_bytes(path, encodings.encode(native, picture.alpha, plan.metadata, plan.encoding))
         shipped = images.read(path)
         before, after = self._cell(original), self._cell(self._describe(images.to_tensor(shipped.view)))
         height, width = picture.native.shape[:2]
         row = ManifestRow(
             id=source.id,
             source=str(source.path),
-            released=f"{self._folder.name}/{name}",
+            released=f"{self._folder.name}/{plan.name}",
             status="released",
-            reason="; ".join(picture.notes),
+            reason="; ".join((*picture.notes, *plan.notes)),
             width=width,
             height=height,
             psnr=quality.psnr(picture.native, shipped.native),

@@ -117,7 +117,7 @@ def release_batch(
 
     def action(turn: int) -> object:
         def one(source: SourceImage) -> object:
-            return releaser.release(source, f"{turn}_{source.name}")
+            return releaser.release(source, [f"{turn}_{source.name}"])
 
         with one_core_per_operation():
             return list(map_as_done(one, sources, len(os.sched_getaffinity(0))))
@@ -165,7 +165,7 @@ def peak_memory(command: list[str]) -> tuple[float, float]:
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
-            peak = max(peak, sum(_pss_kib(pid) for pid in _family(process.pid)))
+            peak = max(peak, sum(pss_kib(pid) for pid in family(process.pid)))
             time.sleep(POLL_SECONDS)
         if process.returncode:
             log.seek(0)
@@ -173,7 +173,7 @@ def peak_memory(command: list[str]) -> tuple[float, float]:
     return peak / 1024, time.perf_counter() - started
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and all that it started."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -188,7 +188,7 @@ def _family(pid: int) -> list[int]:
     return family
 
 
-def _pss_kib(pid: int) -> int:
+def pss_kib(pid: int) -> int:
     """Memory of one process, pages shared by n processes counted as 1/n."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

@@ -46,7 +46,7 @@ def test_the_published_defaults_are_the_defaults() -> None:
         "target": "pq_recons", "loss_f": "cossim", "lambda_f": 1.0, "lambda_i": 1e-2, "use_attenuation": True,
         "scaling": 3.0, "scale_channels": True, "use_tanh": True, "use_attacks_2": False,
         "eval_retrieval": True, "eval_icd": True, "active": True, "save_imgs": True, "debug": False,
-        "verbose": 1, "method": "published",
+        "verbose": 1, "method": "published", "save_format": "png",
     }  # fmt: skip
     assert configure(**FOLDERS).settings().items() >= published.items()
 
@@ -59,6 +59,10 @@ def test_the_published_defaults_are_the_defaults() -> None:
         ({"log_freq": -1}, "--log_freq must be at least 0"),
         ({"workers": -1}, "--workers must be at least 0, got -1"),
         ({"existing": "fail"}, "--existing must be one of resume, overwrite, got 'fail'"),
+        ({"save_format": "gif"}, "--save_format must be one of png, jpeg, webp, same, got 'gif'"),
+        ({"save_format": "jpeg", "save_quality": 0}, "--save_quality must be from 1 to 100, got 0"),
+        ({"save_format": "same", "save_quality": 101}, "--save_quality must be from 1 to 100, got 101"),
+        ({"save_quality": 90}, "--save_quality is for JPEG and WebP, and --save_format png is lossless"),
         ({"resize_size": 0}, "--resize_size must be at least 1"),
         ({"quant": "cosine"}, "--quant must be one of L2, IP, got 'cosine'"),
         ({"nprobe": 0}, "--nprobe must be at least 1"),

@@ -21,7 +21,7 @@ from PIL import Image
 
 import active_indexing
 import main
-from active_indexing import images
+from active_indexing import release
 from active_indexing.journal import KeyedJournal
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
@@ -51,13 +51,13 @@ def run(settings: dict[str, Any], **more: Any) -> Path:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the released files that are written from now on."""
     names: list[str] = []
-    write = images.write_png
+    write = release.write_bytes
 
-    def watched(path: Path, *more: Any) -> None:
+    def watched(path: Path, content: bytes) -> None:
         names.append(path.name)
-        write(path, *more)
+        write(path, content)
 
-    monkeypatch.setattr(images, "write_png", watched)
+    monkeypatch.setattr(release, "write_bytes", watched)
     return names
 
 
@@ -283,6 +283,11 @@ def test_leftovers_of_a_killed_run_are_cleared_away(quick: dict[str, Any]) -> No
         ),
         ({"active": False}, "other settings: --active was True and is now False. Choose"),
         ({"seed": 5, "scaling": 1.0}, "--scaling was 3.0 and is now 1.0; --seed was 0 and is now 5. Choose"),
+        ({"save_format": "jpeg"}, "--save_format was png and is now jpeg. Choose"),
+        (
+            {"save_format": "webp", "save_quality": 9},
+            "--save_format was png and is now webp; --save_quality was None and is now 9. Choose",
+        ),
         ({"idx_factory": "Flat"}, "--idx_factory was IVF4,PQ4x4 and is now Flat"),
         ({"resize_size": 33}, "it was made with another descriptor"),
     ],

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from active_indexing import images
-from active_indexing.images import Metadata, UnreadableImage
+from active_indexing.images import UnreadableImage
 from tests.data import icc
 
 ORIENTATION, MAKE = 0x0112, 0x010F
@@ -580,76 +580,6 @@ def test_threads_may_read_at_the_same_time(tmp_path):
         np.testing.assert_array_equal(found[seed], random_rgb(50, 50, seed))
     assert limit == Image.MAX_IMAGE_PIXELS
     assert filters == list(warnings.filters)
-
-
-# Writing
-
-
-@pytest.mark.parametrize("size", [(1, 1), (5, 7), (64, 33)])
-@pytest.mark.parametrize("with_alpha", [False, True])
-def test_what_is_written_is_read_back_to_the_bit(tmp_path, size, with_alpha):
-    native = random_rgb(*size)
-    alpha = random_rgb(*size, seed=1)[..., 0] if with_alpha else None
-    exif = Image.Exif()
-    exif[MAKE] = "Maker"
-    metadata = Metadata(
-        icc_profile=icc.adobe_rgb(),
-        exif=exif.tobytes(),
-        xmp="<x:xmpmeta>Ünïcode</x:xmpmeta>".encode(),
-        dpi=(300, 72),
-    )
-    path = tmp_path / "new" / "released.png"
-    images.write_png(path, native, alpha, metadata)
-    picture = images.read(path)
-    np.testing.assert_array_equal(picture.native, native)
-    if with_alpha:
-        np.testing.assert_array_equal(picture.alpha, alpha)
-    else:
-        assert picture.alpha is None
-    assert picture.metadata.icc_profile == metadata.icc_profile
-    assert picture.metadata.exif == metadata.exif
-    assert picture.metadata.xmp == metadata.xmp
-    assert picture.metadata.dpi == pytest.approx(metadata.dpi, abs=0.02)  # PNG counts per metre
-    assert picture.notes == ()
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_metadata_travels_from_every_container_to_the_png(read, tmp_path, kind):
-    exif = Image.Exif()
-    exif[MAKE], exif[ORIENTATION] = "Maker", 3
-    exif.get_ifd(0x8769)[0x9003] = "2026:01:02 03:04:05"
-    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
-    options: dict[str, object] = {"exif": exif, "icc_profile": icc.adobe_rgb(), "xmp": packet}
-    if kind == "PNG":
-        options["pnginfo"] = text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", packet.decode())
-    if kind == "TIFF":
-        exif[700], exif[0x8769] = packet, dict(exif.get_ifd(0x8769))
-    source = read(encoded(Image.fromarray(random_rgb(8, 8)), kind, **options))
-    images.write_png(tmp_path / "out.png", source.native, source.alpha, source.metadata)
-    released = images.read(tmp_path / "out.png")
-    np.testing.assert_array_equal(released.native, source.native)
-    np.testing.assert_array_equal(released.view, source.view)
-    assert released.metadata.icc_profile == icc.adobe_rgb()
-    assert released.metadata.xmp == packet
-    kept = Image.Exif()
-    kept.load(released.metadata.exif)
-    assert kept[MAKE] == "Maker"
-    assert kept.get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
-    assert kept.get(ORIENTATION, 1) == 1
-
-
-def test_a_failed_write_leaves_nothing(tmp_path):
-    with pytest.raises(UnicodeDecodeError):
-        images.write_png(tmp_path / "a.png", random_rgb(), None, Metadata(xmp=b"\xff"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_planes_of_the_wrong_kind_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"native must be uint8 of shape \(5, 7, 3\), got float32"):
-        images.write_png(tmp_path / "a.png", random_rgb().astype(np.float32), None, Metadata())
-    with pytest.raises(ValueError, match=r"alpha must be uint8 of shape \(5, 7\), got uint8 \(4, 7\)"):
-        images.write_png(tmp_path / "a.png", random_rgb(), np.zeros((4, 7), np.uint8), Metadata())
 
 
 # Tensors

@@ -68,6 +68,9 @@ def test_flags_become_settings() -> None:
     assert made.index.quant == "IP"
     assert (made.workers, made.device) == (0, "cpu")
     assert made.index.fts_training_path is None
+    assert (made.save_format, made.save_quality) == ("png", None)
+    made = config("--save_format", "same", "--save_quality", "85")
+    assert (made.save_format, made.save_quality) == ("same", 85)
 
 
 def test_each_arm_has_its_own_output_folder() -> None:
@@ -94,6 +97,8 @@ def test_booleans_are_strict(name: str, capsys: pytest.CaptureFixture[str]) -> N
         (["--iterations", "ten"], "argument --iterations: invalid int value: 'ten'"),
         (["--quant", "cosine"], "argument --quant: invalid choice: 'cosine'"),
         (["--loss_f", "l1"], "argument --loss_f: invalid choice: 'l1'"),
+        (["--save_format", "gif"], "argument --save_format: invalid choice: 'gif'"),
+        (["--save_quality", "high"], "argument --save_quality: invalid int value: 'high'"),
         (["--active"], "argument --active: expected one argument"),
     ],
 )

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import active_indexing
 import main
-from active_indexing import images, quality, results
+from active_indexing import images, quality, release, results
 from active_indexing.attacks import edits
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.pipeline import RunSummary
@@ -258,7 +259,7 @@ def test_inner_product_and_another_template(
     world: Path, quick: dict[str, Any], active: RunSummary, tmp_path: Path
 ) -> None:
     template = tmp_path / "frame.png"
-    images.write_png(template, np.full((90, 120, 3), 200, dtype=np.uint8), None, images.Metadata())
+    Image.fromarray(np.full((90, 120, 3), 200, dtype=np.uint8)).save(template)
     template.with_suffix(".json").write_text('{"frame.png": [10, 10, 100, 80]}')
     settings = quick | {"quant": "IP", "screenshot_template": str(template), "idx_factory": "Flat"}
     summary = active_indexing.baseline(world / "photos", tmp_path / "out", **settings)
@@ -301,8 +302,13 @@ def test_without_save_imgs_the_csvs_are_the_same_and_nothing_is_made_twice(
     assert tables(output) == tables(active.output_dir)
 
     written = []
-    write = images.write_png
-    monkeypatch.setattr(images, "write_png", lambda path, *more: (written.append(path), write(path, *more)))
+    write = release.write_bytes
+
+    def watched(path: Path, content: bytes) -> None:
+        written.append(path)
+        write(path, content)
+
+    monkeypatch.setattr(release, "write_bytes", watched)
     again(world, quick, "unsaved", save_imgs=False)
     assert not written
     assert tables(output) == tables(active.output_dir)

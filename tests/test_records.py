@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from active_indexing.config import SAVE_FORMATS
+from active_indexing.encodings import format_of
 from active_indexing.records import (
     NO_MATCH,
     ManifestRow,
@@ -25,7 +27,8 @@ def sources(*names: str) -> list[SourceImage]:
 
 def names_of(*names: str) -> list[str]:
     given = released_names(sources(*names), {})
-    return [given[protected_id(name)] for name in names]
+    assert all(len(reserved) == 1 for reserved in given.values())
+    return [given[protected_id(name)][0] for name in names]
 
 
 def query(ids: list[int], image_index: int = 7) -> QueryRow:
@@ -50,6 +53,7 @@ def test_an_id_depends_on_the_name_alone_and_is_never_that_of_a_reference() -> N
 
 def test_names_and_folders_are_kept_with_the_ending_png() -> None:
     assert names_of("a.jpg", "b.png", "été/c.d.webp") == ["a.png", "b.png", "été/c.d.png"]
+    assert names_of("a.PNG", "c") == ["a.PNG", "c.png"]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +80,46 @@ def test_no_two_inputs_get_one_name_on_any_file_system(
 def test_names_given_earlier_stay_and_are_not_given_again() -> None:
     first = released_names(sources("a.jpg"), {})
     later = released_names(sources("a.jpg", "a.webp"), first)
-    assert [later[protected_id(name)] for name in ("a.jpg", "a.webp")] == ["a.png", "a.webp.png"]
-    assert released_names(sources("a.webp"), first)[protected_id("a.webp")] == "a.webp.png"
+    assert [later[protected_id(name)] for name in ("a.jpg", "a.webp")] == [["a.png"], ["a.webp.png"]]
+    assert released_names(sources("a.webp"), first)[protected_id("a.webp")] == ["a.webp.png"]
+
+
+@pytest.mark.parametrize(
+    ("save_format", "given", "expected"),
+    [
+        ("jpeg", ("a.png", "b.JPG", "d"), ["a.jpg|a.png", "b.JPG|b.JPG.png", "d.jpg|d.png"]),
+        ("jpeg", ("a.jfif", "b.jpeg"), ["a.jfif|a.jfif.png", "b.jpeg|b.jpeg.png"]),
+        ("jpeg", ("a.jpg", "a.png"), ["a.jpg|a.jpg.png", "a.png.jpg|a.png"]),
+        ("jpeg", ("a.jpg", "a.jpeg"), ["a.jpg|a.jpg.png", "a.jpeg|a.jpeg.png"]),
+        ("jpeg", ("a.webp", "a.png"), ["a.webp.jpg|a.webp.png", "a.png.jpg|a.png"]),
+        ("jpeg", ("a.webp", "a.webp.png"), ["a.jpg|#.png", "a.webp.jpg|a.webp.png"]),
+        ("jpeg", ("a.jpg", "a.jpg.png/b.jpg"), ["a.jpg|#.png", "a.jpg.png/b.jpg|a.jpg.png/b.jpg.png"]),
+        ("webp", ("a.webp", "a.jpg"), ["a.webp|a.webp.png", "a.jpg.webp|a.jpg.png"]),
+        ("webp", ("b.tiff",), ["b.webp|b.tiff.png"]),
+        ("same", ("a.jpg", "a.png", "a.webp"), ["a.jpg|a.jpg.png", "a.png", "a.webp|a.webp.png"]),
+        ("same", ("a.JPEG", "b.PNG", "c.jpe"), ["a.JPEG|a.JPEG.png", "b.PNG", "c.jpe|c.jpe.png"]),
+        ("same", ("a.bmp", "a.png", "c.avif"), ["a.bmp.png", "a.png", "c.png"]),
+        ("same", ("a.jpg", "a.jpg.png"), ["a.jpg|#.png", "a.jpg.png"]),
+        ("same", ("A.jpg", "a.jpg"), ["A.jpg|A.jpg.png", "#.jpg|#.png"]),
+    ],
+)  # fmt: skip
+def test_names_in_every_format_and_the_second_one_in_png(
+    save_format: str, given: tuple[str, ...], expected: list[str]
+) -> None:
+    """``#`` is the name with the image's id."""
+    found = released_names(sources(*given), {}, save_format)
+    for name, wanted in zip(given, expected, strict=True):
+        named = wanted.replace("#", f"{name}.{protected_id(name)}")
+        assert "|".join(found[protected_id(name)]) == named
+
+
+def test_an_image_added_later_never_gets_a_second_name() -> None:
+    first = released_names(sources("a.jpg"), {}, "same")
+    later = released_names(sources("a.jpg", "a.png", "a.jpg.png"), first, "same")
+    assert later[protected_id("a.jpg")] == ["a.jpg", "a.jpg.png"]
+    assert later[protected_id("a.png")] == ["a.png"]
+    (other,) = later[protected_id("a.jpg.png")]
+    assert other == f"a.jpg.png.{protected_id('a.jpg.png')}.png"
 
 
 words = st.sampled_from(["a", "A", "b", "a.png", "a.jpg", "x", "é", "e\u0301"])
@@ -92,17 +134,21 @@ file_names = st.lists(
 
 
 @pytest.mark.filterwarnings("error")
-@given(file_names, st.integers(0, 12))
-def test_released_names_never_collide_with_each_other_or_with_a_folder(names: list[str], first: int) -> None:
-    earlier = released_names(sources(*names[:first]), {})
-    found = released_names(sources(*names), earlier)
+@given(file_names, st.integers(0, 12), st.sampled_from(SAVE_FORMATS))
+def test_released_names_never_collide_with_each_other_or_with_a_folder(
+    names: list[str], first: int, save_format: str
+) -> None:
+    earlier = released_names(sources(*names[:first]), {}, save_format)
+    found = released_names(sources(*names), earlier, save_format)
     assert {id_: found[id_] for id_ in earlier} == earlier
-    folded = {unicodedata.normalize("NFC", name).casefold() for name in found.values()}
-    assert len(folded) == len(names)
-    assert all(name.endswith((".png", ".PNG")) for name in found.values())
+    given = [name for reserved in found.values() for name in reserved]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in given}) == len(given)
+    for name, reserved in zip(names, (found[protected_id(name)] for name in names), strict=True):
+        wanted = (format_of(name) or "png") if save_format == "same" else save_format
+        assert [format_of(each) for each in reserved] == [wanted, *(["png"] if wanted != "png" else [])]
     if first >= len(names):
-        folders = {str(parent) for name in found.values() for parent in list(Path(name).parents)[:-1]}
-        assert not folders & set(found.values())
+        folders = {str(parent) for name in given for parent in list(Path(name).parents)[:-1]}
+        assert not folders & set(given)
 
 
 def test_the_inventory_is_sorted_by_name_and_names_are_relative(tmp_path: Path) -> None:
