@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -66,6 +67,13 @@ def map_as_done(function: Callable[[Item], Result], items: Iterable[Item], threa
         finally:
             for future in window:
                 future.cancel()
+
+
+def groups_of(size: int, items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of ``size`` items, in their order; the last one may be shorter."""
+    waiting = iter(items)
+    while group := list(islice(waiting, size)):
+        yield group
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

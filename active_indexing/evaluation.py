@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tqdm import tqdm
 from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import Attack
-from active_indexing.concurrency import map_in_order
+from active_indexing.concurrency import groups_of, map_in_order
+from active_indexing.descriptors.blocks import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.journal import KeyedJournal, OtherRunError
@@ -113,18 +115,23 @@ class Evaluation:
             for query in todo
         )
 
-        def answer(attacked: tuple[QueryImage, AttackResult]) -> tuple[QueryImage, dict[str, Any]]:
-            query, result = attacked
-            rows = query_rows(result, descriptor, index, k, query.image_index)
-            return query, _item(self._attacks, rows, result)
+        def answer(attacked: list[tuple[QueryImage, AttackResult]]) -> list[tuple[str, dict[str, Any]]]:
+            results, ids = [result for _, result in attacked], [query.image_index for query, _ in attacked]
+            rows = query_rows(results, ids, descriptor, index, k)
+            items = map(partial(_item, self._attacks), rows, results)
+            return [(query.key, item) for (query, _), item in zip(attacked, items, strict=True)]
 
+        # Images with few attacks are described together, or a block would hold little but padding.
+        together = max(1, block_size(descriptor) // len(self._attacks))
+        groups = groups_of(together, zip(todo, pool.run(jobs), strict=True))
         total = len(self._queries)
         with tqdm(
             total=total, initial=total - len(todo), desc=self.stage, unit="img", disable=not progress
         ) as bar:
-            for query, item in map_in_order(answer, zip(todo, pool.run(jobs), strict=True), threads):
-                self._journal.put(query.key, item)
-                bar.update()
+            for answered in map_in_order(answer, groups, threads):
+                for key, item in answered:
+                    self._journal.put(key, item)
+                    bar.update()
 
     def blocks(self, size: int) -> Iterator[tuple[int, QueryRow]]:
         """(block number, row) in the published order: blocks of images, in a block by attack, then by image.

@@ -20,13 +20,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from active_indexing.artefacts import atomic_file, write_json
+from active_indexing.concurrency import groups_of
+from active_indexing.descriptors.blocks import describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.image_sources import Source
 from active_indexing.journal import Journal, OtherRunError
@@ -35,7 +37,6 @@ from active_indexing.versions import versions
 
 FORMATS = ("pth", "npy")
 _IN_PROGRESS = "in_progress"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ def _describe(
         desc="descriptors",
         disable=not progress,
     ) as bar:
-        for batch in _groups(prepared, batch_size):
+        for batch in groups_of(batch_size, prepared):
             record, descriptors = _describe_batch(batch, descriptor)
             rows.write(descriptors.tobytes())
             rows.flush()
@@ -187,17 +188,12 @@ def _describe_batch(batch: Sequence[Prepared], descriptor: Descriptor) -> tuple[
     return record, descriptors[finite]
 
 
-@torch.inference_mode()
 def _descriptors(inputs: list[np.ndarray], descriptor: Descriptor) -> np.ndarray:
     """(n, D) float32 of n network inputs; inputs of different sizes go through the network one by one."""
     if not inputs:
         return np.empty((0, descriptor.dim), np.float32)
-    device = next((weight.device for weight in descriptor.parameters()), torch.device("cpu"))
     stacks = [inputs] if len({pixels.shape for pixels in inputs}) == 1 else [[pixels] for pixels in inputs]
-    described = [
-        descriptor.describe(torch.from_numpy(np.stack(stack)).to(device)).cpu().numpy() for stack in stacks
-    ]
-    return np.concatenate(described)
+    return np.concatenate([describe_stack(np.stack(stack), descriptor) for stack in stacks])
 
 
 def _finish(path: Path, made_from: dict[str, Any], journal: Path, rows: BinaryIO) -> Extraction:
@@ -242,8 +238,3 @@ def _records(journal: Path) -> Iterator[dict[str, Any]]:
     with open(journal, "rb") as file:
         for line in islice(file, 1, None):
             yield json.loads(line)
-
-
-def _groups(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
-    while group := list(islice(items, size)):
-        yield group

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from active_indexing import artefacts, results
-from active_indexing.attacks.pool import AttackPool
+from active_indexing.attacks.pool import AttackPool, prepare_workers
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.attacks.screenshots import BUILT_IN, locate
 from active_indexing.config import EvaluationConfig, RunConfig
+from active_indexing.descriptors.blocks import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import Evaluation, Failure, QueryImage
 from active_indexing.folder_release import FolderRelease
@@ -80,6 +81,8 @@ class FolderEvaluation:
         self._descriptor = descriptor
         self._fingerprint = fingerprint
         self._prepared = prepared
+        if self._attacks and config.workers != 0:
+            prepare_workers()  # they load while the images are released
 
     def identity(self, release: FolderRelease) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
@@ -119,6 +122,7 @@ class FolderEvaluation:
             "nprobe": self._config.index.nprobe,
             "index": self._prepared.inputs,
             "descriptor": self._fingerprint,
+            "described_together": block_size(self._descriptor),
             "protected": artefacts.fingerprint(release.inputs()),
             "attacks": [repr(attack) for attack in attacks],
             "templates": [_template_hash(attack) for attack in attacks if attack.options],

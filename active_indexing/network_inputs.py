@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from active_indexing import images
+from active_indexing.descriptors.banded import network_input
 from active_indexing.image_sources import Item
 
 # Images handed out but not yet taken back, per worker: bounds memory, and keeps workers busy while the
@@ -46,11 +47,13 @@ def prepare(item: Item, preprocessing: Callable[[torch.Tensor], torch.Tensor]) -
     try:
         if "\n" in item.name or "\r" in item.name:
             raise images.UnreadableImage("its name holds a line break, which filenames.txt cannot; rename it")
-        with torch.inference_mode():
-            pixels = preprocessing(images.to_tensor(item.read().view)).numpy()
+        view = item.read().view
+        pixels = network_input(
+            lambda top, bottom: view[top:bottom], view.shape[0], view.shape[1], preprocessing
+        )
     except images.UnreadableImage as reason:
         return Prepared(name=item.name, progress=item.progress, pixels=None, reason=str(reason))
-    return Prepared(name=item.name, progress=item.progress, pixels=np.ascontiguousarray(pixels))
+    return Prepared(name=item.name, progress=item.progress, pixels=pixels)
 
 
 def network_inputs(

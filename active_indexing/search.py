@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from collections.abc import Sequence
 
 from active_indexing.attacks.jobs import AttackResult
+from active_indexing.descriptors.blocks import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.records import QueryRow
 
 
 def query_rows(
-    result: AttackResult, descriptor: Descriptor, index: VectorIndex, k: int, image_index: int
-) -> list[QueryRow]:
-    """Search every attacked copy of one image.
+    results: Sequence[AttackResult],
+    image_indices: Sequence[int],
+    descriptor: Descriptor,
+    index: VectorIndex,
+    k: int,
+) -> list[list[QueryRow]]:
+    """Search every attacked copy of a few images.
 
-    Copy by copy: the size of a batch can change the last bits of a descriptor (measured: ResNet-50), so an
-    answer would depend on which other attacks ran, or failed.
+    An answer does not depend on the other copies, so not on which attacks ran, or failed. They are described
+    in blocks that keep that promise, and searched one by one: FAISS answers a batch with other last bits when
+    the index has OPQ, PCA, PQ without cells, or fast scan, to gain 0.03 ms a copy.
 
     Args:
-        result: network inputs of the copies.
+        results: network inputs of the copies of each image.
+        image_indices: id of each image, or ``NO_MATCH``.
         descriptor: describes them.
         index: searched.
         k: answers wanted per copy.
-        image_index: id of the image, or ``NO_MATCH``.
 
     Returns:
-        One row per copy, in the order of ``result.attacks``.
+        For each image, one row per copy, in the order of its ``attacks``.
     """
-    rows = []
-    for network_input, (attack, param) in zip(result.inputs, result.attacks, strict=True):
-        found = index.search(describe_input(network_input, descriptor), k)[0]
-        rows.append(QueryRow(image_index, attack, param, found.ids, found.distances))
+    described = iter(describe_blocks([copy for result in results for copy in result.inputs], descriptor))
+    rows: list[list[QueryRow]] = []
+    for result, image_index in zip(results, image_indices, strict=True):
+        rows.append([])
+        for attack, param in result.attacks:
+            found = index.search(next(described)[None], k)[0]
+            rows[-1].append(QueryRow(image_index, attack, param, found.ids, found.distances))
     return rows
-
-
-@torch.no_grad()
-def describe_input(network_input: np.ndarray, descriptor: Descriptor) -> np.ndarray:
-    """Descriptor of one preprocessed image.
-
-    Args:
-        network_input: (3, h, w) float32.
-        descriptor: describes it.
-
-    Returns:
-        (1, D) float32.
-    """
-    device = next((p.device for p in descriptor.parameters()), torch.device("cpu"))
-    return descriptor.describe(torch.from_numpy(network_input)[None].to(device)).cpu().numpy()

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from active_indexing import images
 from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
 from active_indexing.config import DescriptorConfig, IndexConfig
+from active_indexing.descriptors.blocks import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index_store import prepare
@@ -91,9 +92,7 @@ def _cell_rows(
         for place, result in enumerate(pool.run(_jobs(run, descriptor))):
             if not result.inputs:
                 continue
-            copies = np.concatenate(
-                [descriptor.describe(torch.from_numpy(copy)[None]).numpy() for copy in result.inputs]
-            )
+            copies = describe_blocks(result.inputs, descriptor)
             cells = index.cells(copies)
             errors = ((copies - remembered[place]) ** 2).sum(axis=1)
             others = ((copies - remembered[(place + 1) % len(remembered)]) ** 2).sum(axis=1)

@@ -13,6 +13,7 @@ import torch
 from active_indexing.concurrency import (
     WAITING_PER_THREAD,
     Budget,
+    groups_of,
     map_as_done,
     map_in_order,
     one_core_per_operation,
@@ -110,6 +111,17 @@ def test_stopping_early_leaves_no_thread(mapping: Mapping) -> None:
     next(results)
     results.close()
     assert not own_threads()
+
+
+def test_groups_keep_the_order_and_the_last_one_may_be_shorter() -> None:
+    assert list(groups_of(3, range(7))) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(groups_of(3, [])) == []
+
+
+def test_a_group_is_there_before_the_next_one_is_taken() -> None:
+    numbers = iter(range(7))
+    assert next(groups_of(2, numbers)) == [0, 1]
+    assert next(numbers) == 2
 
 
 def test_one_core_per_operation_ends_with_its_block() -> None:

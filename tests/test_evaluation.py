@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from active_indexing import images
 from active_indexing.attacks.pool import AttackPool
-from active_indexing.attacks.registry import RANDOM_CHAIN, Attack
+from active_indexing.attacks.registry import EDITS, RANDOM_CHAIN, Attack
+from active_indexing.descriptors.blocks import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.indexing import VectorIndex, new_index
 from active_indexing.records import NO_MATCH, QueryRow
-from active_indexing.search import describe_input
 from tests.conftest import pattern
 
 ATTACKS = (Attack("none"), Attack("center_crop", (("scale", 0.5),)), Attack("hflip"))
@@ -43,7 +44,7 @@ def queries(tmp_path: Path) -> list[QueryImage]:
     found = []
     for number in range(5):
         path = tmp_path / f"{number}.png"
-        images.write_png(path, pattern(rng, 32, 40), None, images.Metadata())
+        Image.fromarray(pattern(rng, 32, 40)).save(path)
         found.append(QueryImage(number + 10, path, number + 10 if number < 3 else NO_MATCH, "v1"))
     return found
 
@@ -53,7 +54,9 @@ def index(queries: list[QueryImage], descriptor: Descriptor) -> VectorIndex:
     made = new_index("Flat", "L2", descriptor.dim)
     for query in queries[:3]:
         pixels = images.to_tensor(images.read(query.path).view)
-        made.add(describe_input(descriptor.preprocessing(pixels).numpy(), descriptor), np.array([query.id]))
+        made.add(
+            describe_blocks([descriptor.preprocessing(pixels).numpy()], descriptor), np.array([query.id])
+        )
     return made
 
 
@@ -178,3 +181,43 @@ def test_random_chains_are_reported_under_their_own_names(
     assert len(found) == 5
     assert len(set(found)) == 5
     assert RANDOM_CHAIN not in [name for name, _ in found]
+
+
+def test_a_failed_attack_moves_no_other_answer(
+    tmp_path: Path, queries: list[QueryImage], descriptor: Descriptor, index: VectorIndex
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        expected = [row for _, row in evaluated(tmp_path / "all", queries, descriptor, index).blocks(9)]
+        patch.setitem(EDITS, "center_crop", (fail_on_wide_images, ("scale",)))
+        Image.new("RGB", (60, 20)).save(queries[1].path)
+        evaluation = evaluated(tmp_path / "some", queries, descriptor, index)
+    assert [(f.image_index, f.attack, f.reason) for f in evaluation.failures()] == [
+        (11, "center_crop", "center_crop of a 60x20 image: too wide")
+    ]
+    others = [row for row in expected if row.image_index != 11]
+    found = [row for _, row in evaluation.blocks(9) if row.image_index != 11]
+    for one, other in zip(others, found, strict=True):
+        assert one.attack == other.attack
+        if one.attack != "center_crop":
+            assert_same(one, other)
+
+
+def fail_on_wide_images(image: Image.Image, scale: float) -> Image.Image:
+    if image.width > 2 * image.height:
+        raise ValueError("too wide")
+    return image
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_images_described_together_have_the_answers_that_they_have_alone(
+    tmp_path: Path, queries: list[QueryImage], descriptor: Descriptor, index: VectorIndex, done: int
+) -> None:
+    attacks = (Attack("hflip"),)
+    whole = [row for _, row in evaluated(tmp_path / "whole", queries, descriptor, index, attacks).blocks(9)]
+    evaluated(tmp_path / "cut", queries[:done], descriptor, index, attacks).close()
+    resumed = evaluated(tmp_path / "cut", queries, descriptor, index, attacks)
+    for one, (_, other) in zip(whole, resumed.blocks(9), strict=True):
+        assert one.image_index == other.image_index
+        assert_same(one, other)
+    lines = (tmp_path / "cut" / "journal" / "retrieval.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + len(queries)

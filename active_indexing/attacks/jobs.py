@@ -13,6 +13,7 @@ from PIL import Image
 from active_indexing import images, seeding
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import Attack, Plan
+from active_indexing.descriptors.banded import network_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ def _all_failed(job: AttackJob, plans: list[Plan], reason: str) -> AttackResult:
 
 
 def _network_input(job: AttackJob, attacked: Image.Image) -> np.ndarray:
-    with torch.inference_mode():
-        network_input = job.preprocessing(images.to_tensor(np.asarray(attacked)))
-    return np.ascontiguousarray(network_input.numpy(), dtype=np.float32)
+    def rows(top: int, bottom: int) -> np.ndarray:
+        return np.asarray(attacked.crop((0, top, attacked.width, bottom)))
+
+    return network_input(rows, attacked.height, attacked.width, job.preprocessing)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType, TracebackType
@@ -34,6 +35,13 @@ JOBS_PER_WORKER = 2
 _PRELOADED = ["torch", "torchvision", "scipy.ndimage", "active_indexing.attacks.jobs"]
 _DEATH_TIMEOUT = 10.0  # seconds in which the exit code of a dead worker must be known
 _start_lock = threading.Lock()
+
+
+def prepare_workers() -> None:
+    """Let the fork server load its modules in the background, which takes it seconds."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    with _main_module_hidden():
+        forkserver.ensure_running()
 
 
 class AttackPool:
@@ -156,8 +164,8 @@ class _Worker:
 
 
 def _start_worker() -> _Worker:
+    prepare_workers()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), name="attacks", daemon=True)
     with _main_module_hidden():

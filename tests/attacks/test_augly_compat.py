@@ -1,4 +1,5 @@
 import gc
+import os
 import pickle
 import sys
 import unicodedata
@@ -117,3 +118,23 @@ def test_another_version_of_augly_is_refused(monkeypatch):
         ImportError, match=r"need augly 1\.0\.0, found 1\.1\.0; run: pip install augly==1\.0\.0"
     ):
         augly_compat.augly_image.__wrapped__()
+
+
+def test_a_screenshot_template_is_decoded_once_and_never_painted_on(photo, monkeypatch):
+    template, boxes = augly_compat.template_path("web.png"), augly_compat.template_path("bboxes.json")
+    first, box = augly_compat.read_template(template, boxes)
+    first.paste((1, 2, 3), box)
+    monkeypatch.setattr(augly_compat.Image, "open", None)
+    second, _ = augly_compat.read_template(template, boxes)
+    assert first.tobytes() != second.tobytes()
+
+
+def test_a_template_that_changed_is_read_again(tmp_path):
+    path, boxes = tmp_path / "own.png", tmp_path / "own.json"
+    boxes.write_text('{"own.png": [0, 0, 2, 2]}')
+    colours = []
+    for number, colour in enumerate([(9, 8, 7), (1, 2, 3)]):
+        Image.new("RGB", (4, 4), colour).save(path)
+        os.utime(path, ns=(number, number))
+        colours.append(augly_compat.read_template(str(path), str(boxes))[0].getpixel((0, 0)))
+    assert colours == [(9, 8, 7), (1, 2, 3)]

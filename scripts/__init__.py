@@ -1,0 +1,1 @@
+"""Long jobs and tools, started from the command line."""
