@@ -5,15 +5,16 @@
 Photos of a folder are brought to each size, the 15 attacks are applied, and three things are timed on the
 same work, in turn within every round, so that a busy machine slows all of them:
 
-- attack: the images are decoded, attacked and made into network inputs by one process, nothing else running;
+- attack: the workers decode and attack the images and make network inputs of them, with nothing to wait for;
+  seconds until the last one is done, so this is attack time / cores (``attack_s``);
 - descriptor: those network inputs are described as the evaluation does it, on all threads;
 - wall: the evaluation, from the start of its workers to the last line of its journal, search included. The
   fork server is loaded before, as it is in a run of main.py, while the images are released.
 
-``pace`` is wall / max(descriptor, attack / workers): 1 is an evaluation that takes no longer than its slower
+``pace`` is wall / max(descriptor, attack): 1 is an evaluation that takes no longer than its slower
 part, as it can where the network runs on an accelerator. Without one both parts need the same cores, so pace
-is at least ``pace_bound`` = (descriptor + attack / workers) / max(...), between 1 and 2. ``work`` is
-wall / (descriptor + attack / workers): 1 means cores that were never idle. ``cpu`` is the same ratio of CPU
+is at least ``pace_bound`` = (descriptor + attack) / max(...), between 1 and 2. ``work`` is
+wall / (descriptor + attack): 1 means cores that were never idle. ``cpu`` is the same ratio of CPU
 seconds instead of wall time: what the evaluation does besides, whatever else runs on the machine. All are
 medians over the rounds of the ratios within a round; ``pace_low`` and ``pace_high`` are quartiles.
 ``peak_mib`` is the most memory of the main process and its workers together in an evaluation (shared pages
@@ -109,23 +110,25 @@ class Bench:
     def round(self) -> Round:
         """Measure all three once."""
         with one_core_per_operation():
-            attack, attack_cpu = _seconds(self._attack)
+            attack, attack_cpu = self._attack()
             descriptor, descriptor_cpu = _seconds(self._describe)
             with peak_memory() as peak:
                 wall, wall_cpu = _seconds(self._evaluate)
         wall_cpu += self._workers_cpu
         return Round(attack, descriptor, wall, attack_cpu, descriptor_cpu, wall_cpu, peak[0])
 
-    def _attack(self) -> None:
-        with AttackPool(0) as pool:
+    def _attack(self) -> tuple[float, float]:
+        with AttackPool(self._workers) as pool:
+            before, started = _children_cpu(), time.perf_counter()
             self._inputs = [result.inputs for result in pool.run(self._jobs())]
+            return time.perf_counter() - started, _children_cpu() - before
 
     def _describe(self) -> None:
         list(map_in_order(lambda of: describe_blocks(of, self._descriptor), self._inputs, self._workers))
 
     def _evaluate(self) -> None:
         self._inputs = []
-        before = sum(map(_cpu_seconds, family(os.getpid())[1:]))
+        before = _children_cpu()
         with (
             tempfile.TemporaryDirectory(dir=self._work) as folder,
             closing(Evaluation("retrieval", Path(folder), {}, self._queries, ATTACKS)) as evaluation,
@@ -134,7 +137,7 @@ class Bench:
             evaluation.run(
                 self._descriptor, self._index, pool, k=100, seed=0, threads=self._workers, progress=False
             )
-            self._workers_cpu = sum(map(_cpu_seconds, family(os.getpid())[1:])) - before
+            self._workers_cpu = _children_cpu() - before
 
     def _jobs(self) -> Iterator[AttackJob]:
         preprocessing = self._descriptor.preprocessing
@@ -149,6 +152,10 @@ def _seconds(action: Callable[[], None]) -> tuple[float, float]:
     started = time.perf_counter(), time.process_time()
     action()
     return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def _children_cpu() -> float:
+    return sum(map(_cpu_seconds, family(os.getpid())[1:]))
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -182,15 +189,15 @@ def summary(megapixels: float, rounds: Sequence[Round], images: int, workers: in
     attack, descriptor, wall = (
         np.array([getattr(one, name) for one in rounds]) for name in ("attack", "descriptor", "wall")
     )
-    slower, together = np.maximum(descriptor, attack / workers), descriptor + attack / workers
+    slower, together = np.maximum(descriptor, attack), descriptor + attack
     low, pace, high = np.percentile(wall / slower, [25, 50, 75])
     cpu = [one.wall_cpu / (one.attack_cpu + one.descriptor_cpu) for one in rounds]
-    each = {"attack_s": attack, "attack_per_worker_s": attack / workers, "descriptor_s": descriptor}
+    each = {"attack_s": attack, "descriptor_s": descriptor, "wall_s": wall}
     return {
         "megapixels": megapixels,
         "images": images,
         "workers": workers,
-        **{name: f"{np.median(taken) / images:.4f}" for name, taken in (each | {"wall_s": wall}).items()},
+        **{name: f"{np.median(taken) / images:.4f}" for name, taken in each.items()},
         "pace": f"{pace:.2f}",
         "pace_low": f"{low:.2f}",
         "pace_high": f"{high:.2f}",

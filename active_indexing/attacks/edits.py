@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import scipy.ndimage  # type: ignore[import-untyped]
 from PIL import Image
 from torchvision.transforms import functional as tv
 
 from active_indexing.attacks import augly_compat, screenshots
 from active_indexing.attacks.failure import check_canvas
+
+_BAND_PIXELS = 2**16  # of float32 colours: 800 kB
 
 
 def none(image: Image.Image) -> Image.Image:
@@ -42,16 +43,21 @@ def blur(image: Image.Image, kernel_size: int) -> Image.Image:
     """Gaussian blur of ``kernel_size`` taps, mirrored at the borders.
 
     Sigma is 0.15 kernel_size + 0.35, torchvision's default. The result is torchvision's to within one grey
-    level, in two one-dimensional passes: at 12 megapixels and kernel_size 11 that took 0.7 s and 150 MB where
-    torchvision took 11 s and 1.6 GB.
+    level, in two one-dimensional passes over bands of rows that fit into the cache: at 12 megapixels and
+    kernel_size 11 that took 0.15 s, SciPy's two passes 0.42 s, torchvision 11 s and 1.6 GB.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
-    sigma = 0.15 * kernel_size + 0.35
-    pixels = scipy.ndimage.gaussian_filter(
-        np.asarray(image), sigma, axes=(0, 1), radius=kernel_size // 2, mode="mirror", output=np.float32
-    )
-    return Image.fromarray(np.rint(pixels, out=pixels).astype(np.uint8))
+    radius = kernel_size // 2
+    taps = _gaussian(radius, sigma=0.15 * kernel_size + 0.35)
+    pixels = np.pad(np.asarray(image), ((radius, radius), (radius, radius), (0, 0)), mode="reflect")
+    blurred = np.empty((image.height, image.width, 3), np.uint8)
+    band = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, band):
+        rows = pixels[top : top + band + 2 * radius].astype(np.float32)
+        smooth = _smoothed(_smoothed(rows, taps, axis=0), taps, axis=1)
+        blurred[top : top + band] = np.rint(smooth, out=smooth)
+    return Image.fromarray(blurred)
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -117,6 +123,28 @@ def expanded_pixels(size: tuple[int, int], degrees: float) -> float:
     width, height = size
     sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
     return (width * cosine + height * sine) * (width * sine + height * cosine)
+
+
+def _gaussian(radius: int, sigma: float) -> np.ndarray:
+    """Taps at distances 0 to ``radius`` of a Gaussian kernel whose 2 radius + 1 taps add up to 1, float32."""
+    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
+    return (taps / (taps[0] + 2 * taps[1:].sum())).astype(np.float32)
+
+
+def _smoothed(pixels: np.ndarray, taps: np.ndarray, axis: int) -> np.ndarray:
+    """Symmetric filter along one axis, which gets shorter by the two margins that it reads."""
+    radius = len(taps) - 1
+    length = pixels.shape[axis] - 2 * radius
+    shifted = [
+        pixels[start : start + length] if axis == 0 else pixels[:, start : start + length]
+        for start in range(2 * radius + 1)
+    ]
+    smooth = shifted[radius] * taps[0]
+    for distance in range(1, radius + 1):
+        pair = shifted[radius - distance] + shifted[radius + distance]
+        pair *= taps[distance]
+        smooth += pair
+    return smooth
 
 
 def _scaled_edges(image: Image.Image, scale: float) -> list[int]:

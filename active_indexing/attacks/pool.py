@@ -32,7 +32,7 @@ from active_indexing.concurrency import one_core_per_operation
 JOBS_PER_WORKER = 2
 
 # Imported once by the fork server, so that a worker starts in milliseconds instead of seconds.
-_PRELOADED = ["torch", "torchvision", "scipy.ndimage", "active_indexing.attacks.jobs"]
+_PRELOADED = ["torch", "torchvision", "active_indexing.attacks.jobs"]
 _DEATH_TIMEOUT = 10.0  # seconds in which the exit code of a dead worker must be known
 _start_lock = threading.Lock()
 

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv2
 
@@ -76,6 +77,17 @@ def test_blur_is_torchvisions_with_its_default_sigma(photo, kernel_size):
     difference = np.abs(pixels(edits.blur(photo, kernel_size)) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3  # measured: 4e-5, ties that float32 sums round the other way
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (40, 7), (323, 241)])
+@pytest.mark.parametrize("band_pixels", [1, 200])
+def test_blur_has_no_seams_and_mirrors_images_smaller_than_its_kernel(size, band_pixels, monkeypatch):
+    monkeypatch.setattr(edits, "_BAND_PIXELS", band_pixels)
+    image = made_up(*size)
+    expected = scipy.ndimage.gaussian_filter(
+        pixels(image).astype(float), 0.15 * 11 + 0.35, axes=(0, 1), radius=5, mode="mirror"
+    )
+    assert np.abs(pixels(edits.blur(image, 11)) - expected).max() < 0.5001
 
 
 @pytest.mark.parametrize("kernel_size", [0, 4, -3])
