@@ -68,7 +68,7 @@ class FolderRelease:
         def one(source: SourceImage) -> tuple[SourceImage, dict[str, Any]]:
             before = file_state(source.path)
             released = releaser.release(source, names[source.id])
-            self._remove_other(names[source.id], released.row.released)
+            self._remove_other(source, released.row.released)
             return source, self._item(released, before)
 
         done = len(self._sources) - len(todo)
@@ -140,11 +140,11 @@ class FolderRelease:
             self._journal.put(NAMES, {NAMES: pairs})
         return names
 
-    def _remove_other(self, reserved: Sequence[str], released: str) -> None:
+    def _remove_other(self, source: SourceImage, released: str) -> None:
         """Remove what an input left under its other name when its contents were different."""
-        others = [name for name in reserved if f"{IMAGES}/{name}" != released]
-        if released:
-            remove_images(self._output_dir, others)
+        before = _name(self._journal.get(str(source.id)) or {"row": {"released": ""}})
+        if before and released and released != f"{IMAGES}/{before}":
+            remove_images(self._output_dir, [before])
 
     def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
         packed = None

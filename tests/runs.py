@@ -57,9 +57,8 @@ def released(folder: Path) -> dict[str, bytes]:
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of every released file: equal if it was not written again."""
-    return {
-        path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (folder / "imgs").rglob("*.png")
-    }
+    paths = [path for path in (folder / "imgs").rglob("*.*") if path.is_file()]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 def flags(settings: dict[str, Any]) -> list[str]:

@@ -340,6 +340,62 @@ def test_a_released_file_is_never_overwritten_by_another_input(quick: dict[str, 
     assert "same.webp.png" in released(output)
 
 
+@pytest.mark.parametrize("written_first", [False, True])
+def test_names_of_a_killed_run_stay_with_their_images(
+    quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_first: bool
+) -> None:
+    """Stopped before a write, or after it, twice; all pictures want ``same.jpg``, two are transparent."""
+    photos = tmp_path / "photos"
+    shutil.rmtree(photos)
+    photos.mkdir()
+    for number, ending in enumerate(("bmp", "jpg", "png", "tiff", "webp")):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 4), dtype=np.uint8)
+        Image.fromarray(pixels if ending in ("png", "tiff") else pixels[..., :3]).save(
+            photos / f"same.{ending}"
+        )
+    settings = quick | {"eval_retrieval": False, "eval_icd": False, "save_format": "jpeg"}
+    write = release.write_bytes
+
+    def stopped(path: Path, content: bytes) -> None:
+        if written_first:
+            write(path, content)
+        raise KeyboardInterrupt
+
+    def one_more(path: Path, content: bytes) -> None:
+        write(path, content)
+        monkeypatch.setattr(release, "write_bytes", stopped)
+
+    for _ in range(2):
+        monkeypatch.setattr(release, "write_bytes", one_more)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings)
+    monkeypatch.setattr(release, "write_bytes", write)
+    run(settings)
+    assert (tmp_path / "out" / "run.json").exists()
+    assert released(tmp_path / "out").keys() == {
+        "same.bmp.jpg", "same.jpg", "same.png", "same.tiff.png", "same.webp.jpg",
+    }  # fmt: skip
+    assert released(tmp_path / "out") == released(run(settings, output_dir=tmp_path / "undisturbed"))
+
+
+def test_a_picture_that_becomes_transparent_leaves_one_file(quick: dict[str, Any], tmp_path: Path) -> None:
+    photo, bare = tmp_path / "photos" / "new.png", quick | {"eval_retrieval": False, "eval_icd": False}
+    opaque = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    transparent = opaque.copy()
+    transparent.putalpha(90)
+    as_jpeg = bare | {"save_format": "jpeg"}
+    for picture, name in ((opaque, "new.jpg"), (transparent, "new.png"), (opaque, "new.jpg")):
+        picture.save(photo)
+        output = run(as_jpeg)
+        assert {each for each in released(output) if each.startswith("new")} == {name}
+        assert stamps(run(as_jpeg)) == stamps(output)
+    photo.write_bytes(b"")  # skipped: what was published stays
+    assert "new.jpg" in released(run(as_jpeg))
+    photo.unlink()
+    opaque.save(photo.with_suffix(".webp"))
+    assert {each for each in released(run(as_jpeg)) if each.startswith("new")} == {"new.jpg", "new.webp.jpg"}
+
+
 def test_a_second_run_in_the_same_folder_is_refused(quick: dict[str, Any], tmp_path: Path) -> None:
     output = run(quick | {"eval_retrieval": False, "eval_icd": False})
     path = output / ".journal" / "release.jsonl"

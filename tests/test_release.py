@@ -8,6 +8,7 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ import pytest
 from PIL import Image
 
 import main
-from active_indexing import images
+from active_indexing import images, quality
+from active_indexing.encodings import format_of
 from tests.conftest import Toy, pattern
 from tests.data import icc
-from tests.runs import flags, settings_of, tables
+from tests.runs import flags, released, settings_of, stamps, tables
 
 RNG = np.random.default_rng(0)
 ALPHA = np.repeat(np.array([0, 0, 60, 180, 255, 255], dtype=np.uint8), 8)  # columns of a 48 x 48 image
@@ -211,3 +213,80 @@ def test_one_image_may_be_given_instead_of_a_folder(folder: Path, toy: Toy, tmp_
     assert main.main(argv) == 0
     (row,) = pd.read_csv(tmp_path / "manifest.csv").to_dict("records")
     assert row["released"] == "imgs/a.png"
+
+
+@pytest.fixture(scope="module")
+def mixed(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a quick run on one image of each kind."""
+    root = tmp_path_factory.mktemp("mixed")
+    kinds = {
+        "photo.jpg": encoded(colour(), "JPEG", quality=83, subsampling="4:4:4"),
+        "scan.JPEG": encoded(colour().convert("L"), "JPEG", quality=70, progressive=True),
+        "photo.png": encoded(colour(), "PNG"),
+        "logo.png": encoded(transparent(), "PNG"),
+        "logo.jpg": encoded(transparent(), "PNG"),  # content and name differ
+        "shot.webp": encoded(colour(), "WEBP", lossless=True),
+        "web/lossy.webp": encoded(transparent(), "WEBP", quality=80),
+        "old.bmp": encoded(colour(), "BMP"),
+        "broken.jpg": b"no image",
+    }
+    for name, content in kinds.items():
+        (root / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "photos" / name).write_bytes(content)
+    quick = {"eval_retrieval": False, "eval_icd": False, "data_dir": root / "photos"}
+    return settings_of(toy, root / "indexes") | quick
+
+
+MIXED_NAMES = {
+    "png": "photo.jpg.png scan.png photo.png logo.png logo.jpg.png shot.png web/lossy.png old.png",
+    "jpeg": "photo.jpg scan.JPEG photo.png.jpg logo.png logo.jpg.png shot.jpg web/lossy.webp.png old.jpg",
+    "webp": "photo.jpg.webp scan.webp photo.png.webp logo.png.webp logo.jpg.webp shot.webp web/lossy.webp "
+    "old.webp",
+    "same": "photo.jpg scan.JPEG photo.png logo.png logo.jpg.png shot.webp web/lossy.webp old.png",
+}
+
+
+AS_PNG = {"png": "", "jpeg": "logo.png logo.jpg.png lossy.webp.png", "webp": "", "same": "logo.jpg.png"}
+
+
+@pytest.mark.parametrize("save_format", MIXED_NAMES)
+def test_a_mixed_folder_is_released_in_every_format(
+    mixed: dict[str, Any], save_format: str, tmp_path: Path
+) -> None:
+    argv = flags(mixed | {"output_dir": tmp_path, "save_format": save_format})
+    assert main.main(argv) == 0
+    rows = pd.read_csv(tmp_path / "manifest.csv").set_index("source")
+    assert released(tmp_path).keys() == set(MIXED_NAMES[save_format].split())
+    for source, row in rows[rows["status"] == "released"].iterrows():
+        before, path = images.read(Path(str(source))), tmp_path / row["released"]
+        after = images.read(path)
+        assert after.file.format.lower() == format_of(path.name)
+        assert row["psnr"] == pytest.approx(quality.psnr(before.native, after.native))
+        assert 25 < row["psnr"] < 60
+        expected = "released as PNG: JPEG holds no transparency" if path.name in AS_PNG[save_format] else ""
+        assert str(row["reason"]).replace("nan", "") == expected
+        if before.alpha is not None:
+            np.testing.assert_array_equal(after.alpha, before.alpha)
+    assert rows["status"][str(mixed["data_dir"] / "broken.jpg")] == "skipped"
+    before = stamps(tmp_path)
+    assert main.main(argv) == 0
+    assert stamps(tmp_path) == before
+
+
+def test_released_jpegs_have_the_tables_of_their_sources(mixed: dict[str, Any], tmp_path: Path) -> None:
+    assert main.main(flags(mixed | {"output_dir": tmp_path, "save_format": "same"})) == 0
+    for name in ("photo.jpg", "scan.JPEG"):
+        with Image.open(mixed["data_dir"] / name) as before, Image.open(tmp_path / "imgs" / name) as after:
+            assert after.quantization == before.quantization  # type: ignore[attr-defined]
+            assert after.layer == before.layer  # type: ignore[attr-defined]
+            assert after.info.get("progressive") == before.info.get("progressive")
+    assert images.read(tmp_path / "imgs" / "shot.webp").file.lossless
+    assert not images.read(tmp_path / "imgs" / "web" / "lossy.webp").file.lossless
+
+
+def test_a_quality_is_that_of_every_lossy_release(mixed: dict[str, Any], tmp_path: Path) -> None:
+    argv = flags(mixed | {"output_dir": tmp_path, "save_format": "same", "save_quality": 35})
+    assert main.main(argv) == 0
+    wanted = images.read_bytes(encoded(colour(), "JPEG", quality=35)).file
+    assert images.read(tmp_path / "imgs" / "photo.jpg").file == wanted
+    assert images.read(tmp_path / "imgs" / "shot.webp").file.lossless
