@@ -46,9 +46,19 @@ def test_the_published_defaults_are_the_defaults() -> None:
         "target": "pq_recons", "loss_f": "cossim", "lambda_f": 1.0, "lambda_i": 1e-2, "use_attenuation": True,
         "scaling": 3.0, "scale_channels": True, "use_tanh": True, "use_attacks_2": False,
         "eval_retrieval": True, "eval_icd": True, "active": True, "save_imgs": True, "debug": False,
-        "verbose": 1, "method": "published", "save_format": "png",
+        "verbose": 1, "save_format": "png",
     }  # fmt: skip
     assert configure(**FOLDERS).settings().items() >= published.items()
+
+
+@pytest.mark.parametrize(
+    ("setting", "decibels"),
+    [({}, None), ({"psnr": 44.5}, 44.5), ({"strength": "gentle"}, 46), ({"strength": "standard"}, 42),
+     ({"strength": "strong"}, 38)],
+    ids=str,
+)  # fmt: skip
+def test_a_strength_is_a_number_of_decibels(setting: dict[str, Any], decibels: float | None) -> None:
+    assert configure(**FOLDERS, **setting).activation.budget == decibels
 
 
 @pytest.mark.parametrize(
@@ -67,6 +77,13 @@ def test_the_published_defaults_are_the_defaults() -> None:
         ({"quant": "cosine"}, "--quant must be one of L2, IP, got 'cosine'"),
         ({"nprobe": 0}, "--nprobe must be at least 1"),
         ({"iterations": 0}, "--iterations must be at least 1"),
+        ({"views": -1}, "--views must be at least 0, got -1"),
+        ({"entry_views": -1}, "--entry_views must be at least 0, got -1"),
+        ({"psnr": 19.9}, "--psnr must be from 20 to 60 dB, got 19.9"),
+        ({"psnr": 61.0}, "--psnr must be from 20 to 60 dB, got 61.0"),
+        ({"psnr": float("nan")}, "--psnr must be from 20 to 60 dB, got nan"),
+        ({"strength": "brutal"}, "--strength must be one of gentle, standard, strong, got 'brutal'"),
+        ({"psnr": 42.0, "strength": "gentle"}, "--psnr and --strength say the same thing; give one of them"),
         ({"loss_f": "l1"}, "--loss_f must be one of cossim, l2, got 'l1'"),
         ({"scaling": 0.0}, "--scaling must be positive, got 0.0"),
         ({"scaling": float("nan")}, "--scaling must be a finite number, got nan"),

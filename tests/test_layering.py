@@ -16,12 +16,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # The pipeline's stages from the first to the last; a stage knows none that comes after it.
 STAGES = (
-    "images", "encodings", "descriptors", "indexing", "index_store", "targets", "activation", "release",
-    "attacks", "search", "evaluation", "results", "summary", "pipeline",
+    "images", "encodings", "descriptors", "indexing", "index_store", "targets", "changes", "activation", "entries",
+    "release", "attacks", "search", "evaluation", "results", "summary", "pipeline",
 )  # fmt: skip
 
-# Pixels are decoded and encoded here; attacks and drawn training edits work on images.
-PIL_MODULES = {"images", "opening", "colour", "exif", "source_file", "encodings", "attacks", "training"}
+# Pixels are decoded and encoded here; changes are enlarged to an image's size, and attacks and drawn training
+# edits work on images.
+PIL_MODULES = {
+    "images", "opening", "colour", "exif", "source_file", "encodings", "changes", "attacks", "training",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

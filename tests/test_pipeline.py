@@ -162,13 +162,16 @@ def test_the_passive_arm_releases_the_same_pixels(passive: RunSummary, active: R
     assert (ours["attack"].value_counts() == theirs["attack"].value_counts()).all()
 
 
-def test_activation_pulls_the_unedited_copy_nearer_to_its_entry(
-    passive: RunSummary, active: RunSummary
+def test_published_activation_pulls_the_unedited_copy_nearer_to_its_entry(
+    world: Path, quick: dict[str, Any], passive: RunSummary
 ) -> None:
     def distances(summary: RunSummary) -> np.ndarray:
         table = csv(summary, "retr_df.csv").query("attack == 'none'")
         return table["retrieved_distances"].map(lambda cell: results.parse_list_cell(cell)[0]).to_numpy()
 
+    active = active_indexing.activate(
+        world / "photos", world / "published", **quick, method="published", eval_icd=False
+    )
     assert (distances(active) < distances(passive)).all()
 
 
@@ -219,9 +222,12 @@ def test_another_seed_changes_random_attacks_and_the_optimisation_and_nothing_el
     chains = [set(csv(each, "icd_df.csv")["attack_param"]) for each in (summary, passive)]
     assert not chains[0] & chains[1]
     # So small a step leaves the random start, which so large a bound makes visible.
-    visible = {"optimizer": "SGD,lr=1e-12", "scaling": 1e6, "eval_retrieval": False, "eval_icd": False}
+    bare = {"eval_retrieval": False, "eval_icd": False}
+    visible = {"method": "published", "optimizer": "SGD,lr=1e-12", "scaling": 1e6, **bare}
     starts = [again(world, quick, f"start_{seed}", seed=seed, **visible) for seed in (0, 1)]
-    assert all(zero != one for zero, one in zip(*(released(each).values() for each in starts), strict=True))
+    drawn = [again(world, quick, f"drawn_{seed}", seed=seed, **bare) for seed in (0, 1)]
+    for pair in (starts, drawn):
+        assert all(zero != one for zero, one in zip(*(released(each).values() for each in pair), strict=True))
 
 
 def test_which_attacks_run_changes_no_row_of_another(
@@ -334,7 +340,7 @@ def test_a_diverged_optimisation_is_a_reason_not_an_end(world: Path, quick: dict
     summary = active_indexing.activate(
         world / "photos",
         world / "diverged",
-        **(quick | {"optimizer": "SGD,lr=1e38", "use_tanh": False, "lambda_i": 1e30}),
+        **(quick | {"method": "published", "optimizer": "SGD,lr=1e38", "use_tanh": False, "lambda_i": 1e30}),
     )
     assert summary.content["quality"]["released"] == 0
     assert csv(summary, "manifest.csv")["reason"].str.contains("diverged").sum() == COUNT
