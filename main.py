@@ -15,10 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import active_indexing
-from active_indexing.config import EXISTING_MODES, LOSSES, METRICS, SAVE_FORMATS, STAGES, RunConfig, configure
+from active_indexing.config import (
+    EXISTING_MODES,
+    LOSSES,
+    METRICS,
+    SAVE_FORMATS,
+    STAGES,
+    STRENGTHS,
+    RunConfig,
+    configure,
+)
 
 OUTPUT = Path("output")
-CHOICES = {"quant": METRICS, "loss_f": LOSSES, "existing": EXISTING_MODES, "save_format": SAVE_FORMATS}
+CHOICES = {
+    "quant": METRICS,
+    "loss_f": LOSSES,
+    "existing": EXISTING_MODES,
+    "strength": tuple(STRENGTHS),
+    "save_format": SAVE_FORMATS,
+}
 HELP = {
     "active": "move the images (True) or release them as they are (False)",
     "data_dir": "folder of images to protect, searched recursively, or one image (default: demo photos)",
@@ -45,8 +60,14 @@ HELP = {
     "idx_factory": "FAISS factory string",
     "quant": "metric of the index: squared L2 distance, or inner product (IP)",
     "nprobe": "cells of the index visited per query",
+    "entries": "codes that the index holds per protected image, 1 to 16: more find more edited copies",
     "method": "activation method",
+    "psnr": "decibels that a released file keeps of its input (default: by --strength)",
+    "strength": "gentle (46 dB), standard (42 dB) or strong (38 dB) "
+    "(default: standard; published: by --scaling)",
     "iterations": "optimisation steps",
+    "views": "random edits that each step looks at, besides the image (robust)",
+    "entry_views": "random edits whose descriptors make what the index remembers (robust)",
     "optimizer": "Name,key=value,... of torch or timm",
     "scheduler": "learning-rate schedule, Name,key=value,... of torch or timm, or none",
     "target": "where images should land: pq_recons, ori_ft, ivf_cluster, ivf_cluster_half",
@@ -65,7 +86,15 @@ HELP = {
     "kneighbors": "results per query",
     "batch_size_eval": "images per block of rows in the CSVs",
 }
-OPTIONAL_TYPES = {"resize_size": int, "workers": int, "save_quality": int, "model_name": str, "device": str}
+OPTIONAL_TYPES = {
+    "psnr": float,
+    "strength": str,
+    "resize_size": int,
+    "workers": int,
+    "save_quality": int,
+    "model_name": str,
+    "device": str,
+}
 
 
 def boolean(text: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -106,3 +106,45 @@ class Budget:
             with self._changed:
                 self._free += units
                 self._changed.notify_all()
+
+
+class Together(Generic[Item, Result]):
+    """Calls from many threads, answered in batches.
+
+    While one batch is in work the next one gathers.
+
+    Args:
+        function: items to results, in order.
+        at_most: items of a batch.
+    """
+
+    def __init__(self, function: Callable[[list[Item]], list[Result]], at_most: int) -> None:
+        self._function = function
+        self._at_most = at_most
+        self._waiting: deque[tuple[Item, Future[Result]]] = deque()
+        self._turn = threading.Lock()
+
+    def __call__(self, item: Item) -> Result:
+        """The result of one item; what the function raises for a batch is found out item by item."""
+        mine: Future[Result] = Future()
+        self._waiting.append((item, mine))
+        while not mine.done():
+            with self._turn:
+                batch = [self._waiting.popleft() for _ in range(min(self._at_most, len(self._waiting)))]
+                self._answer(batch)
+        return mine.result()
+
+    def _answer(self, batch: list[tuple[Item, Future[Result]]]) -> None:
+        if not batch:
+            return
+        try:
+            results = self._function([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - given to the thread that asked
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            for each in batch:
+                self._answer([each])
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            future.set_result(result)

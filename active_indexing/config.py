@@ -14,6 +14,13 @@ from typing import Any, Literal
 EXISTING_MODES = ("resume", "overwrite")
 METRICS = ("L2", "IP")
 LOSSES = ("cossim", "l2")
+
+STRENGTHS = {"gentle": 46.0, "standard": 42.0, "strong": 38.0}
+"""PSNR in decibels of each strength: the published method is at 38 with its defaults, 42.6 in its paper."""
+
+MOST_ENTRIES = 16
+"""Entries per image for which edits were chosen, see ``entries.ENTRY_EDITS``."""
+
 SAVE_FORMATS = ("png", "jpeg", "webp", "same")
 
 
@@ -52,6 +59,8 @@ class IndexConfig:
             (the published program's was IVF4096,PQ8x8).
         quant: ``L2`` or ``IP`` (inner product).
         nprobe: IVF cells visited per query.
+        entries: codes per protected image, all under its id: what the method wants remembered, and
+            descriptors of the first ``entries - 1`` of ``entries.ENTRY_EDITS``.
     """
 
     fts_training_path: Path | None = None
@@ -60,19 +69,30 @@ class IndexConfig:
     idx_factory: str = "IVF1024,PQ8x8"
     quant: str = "L2"
     nprobe: int = 1
+    entries: int = 1
 
     def __post_init__(self) -> None:
         _one_of("quant", self.quant, METRICS)
         _at_least("nprobe", self.nprobe, 1)
+        if not 1 <= self.entries <= MOST_ENTRIES:
+            raise ValueError(f"--entries must be from 1 to {MOST_ENTRIES}, got {self.entries}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationConfig:
-    """How images are moved. All defaults are the published program's.
+    """How images are moved.
+
+    ``optimizer`` to ``use_tanh`` belong to the published method, with the published program's defaults;
+    ``views`` and ``entry_views`` to the robust one.
 
     Attributes:
-        method: name in ``activation.METHODS``.
+        method: name in ``activation.registry.METHODS``.
+        psnr: decibels that a released file keeps of its input; ``None`` leaves it to ``strength``.
+        strength: ``gentle``, ``standard`` or ``strong``, see ``STRENGTHS``; ``None`` leaves it to the method
+            (robust: 42 dB; published: whatever ``scaling`` gives).
         iterations: optimisation steps.
+        views: random edits of the image that each step looks at, besides the image.
+        entry_views: random edits whose descriptors make the aim, and again what the index remembers.
         optimizer: ``Name,key=value,...`` of torch or timm.
         scheduler: learning-rate schedule in the same syntax, or ``none``.
         target: name in ``targets.TARGETS``.
@@ -85,8 +105,12 @@ class ActivationConfig:
         use_tanh: bound the perturbation with tanh.
     """
 
-    method: str = "published"
+    method: str = "robust"
+    psnr: float | None = None
+    strength: str | None = None
     iterations: int = 10
+    views: int = 3
+    entry_views: int = 16
     optimizer: str = "Adam,lr=1e-0"
     scheduler: str = "none"
     target: str = "pq_recons"
@@ -100,12 +124,25 @@ class ActivationConfig:
 
     def __post_init__(self) -> None:
         _at_least("iterations", self.iterations, 1)
+        _at_least("views", self.views, 0)
+        _at_least("entry_views", self.entry_views, 0)
+        if self.strength is not None:
+            _one_of("strength", self.strength, tuple(STRENGTHS))
+        if self.psnr is not None and not 20 <= self.psnr <= 60:
+            raise ValueError(f"--psnr must be from 20 to 60 dB, got {self.psnr}.")
+        if self.psnr is not None and self.strength is not None:
+            raise ValueError("--psnr and --strength say the same thing; give one of them.")
         _one_of("loss_f", self.loss_f, LOSSES)
         for name in ("lambda_f", "lambda_i", "scaling"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"--{name} must be a finite number, got {getattr(self, name)}.")
         if not self.scaling > 0:
             raise ValueError(f"--scaling must be positive, got {self.scaling}.")
+
+    @property
+    def budget(self) -> float | None:
+        """Decibels to keep; ``None`` where the method decides."""
+        return self.psnr if self.strength is None else STRENGTHS[self.strength]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +181,8 @@ class RunConfig:
         output_dir: where everything is written.
         active: move the images (active arm) or release them as they are (passive arm).
         seed: seeds everything random.
-        batch_size: images per batch, which only ``debug`` counts; results do not depend on it.
+        batch_size: images that are moved together on an accelerator, fewer when its memory is too small; on a
+            CPU only ``debug`` counts them.
         save_imgs: keep the released images; otherwise they are removed after evaluation.
         save_format: format of the released images: ``png``, ``jpeg``, ``webp``, or ``same``, the one that
             the input's name stands for (PNG when it stands for none of these).

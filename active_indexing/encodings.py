@@ -62,6 +62,11 @@ class Encoding:
     grey: bool = False
     lossless: bool = False
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether decoding gives the pixels back."""
+        return self.lossless or self.format == "png"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

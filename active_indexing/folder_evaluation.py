@@ -120,6 +120,7 @@ class FolderEvaluation:
             "seed": self._config.seed,
             "kneighbors": self._config.evaluation.kneighbors,
             "nprobe": self._config.index.nprobe,
+            "entries": self._config.index.entries,
             "index": self._prepared.inputs,
             "descriptor": self._fingerprint,
             "described_together": block_size(self._descriptor),

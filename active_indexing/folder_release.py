@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing.activation import Step
+from active_indexing.activation.published import Step
 from active_indexing.artefacts import file_state, is_unchanged
 from active_indexing.concurrency import map_as_done
 from active_indexing.journal import KeyedJournal, drop_torn_line
@@ -83,10 +83,8 @@ class FolderRelease:
     def items(self) -> Iterator[tuple[SourceImage, Released]]:
         """Every input with what became of it, in the order of the inputs."""
         for source, item in self._recorded():
-            packed = item["descriptor"]
-            descriptor = None if packed is None else np.frombuffer(base64.b64decode(packed), dtype=np.float32)
             row = replace(ManifestRow(**item["row"]), source=str(source.path))
-            yield source, Released(row, descriptor)
+            yield source, Released(row, _unpacked(item["entries"]))
 
     def shipped(self) -> Iterator[tuple[int, Path, str]]:
         """(id, path, SHA-256) of every released file, in the order of the inputs."""
@@ -147,12 +145,9 @@ class FolderRelease:
             remove_images(self._output_dir, [before])
 
     def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
-        packed = None
-        if released.descriptor is not None:
-            packed = base64.b64encode(released.descriptor.tobytes()).decode()
-        name = released.row.released
+        name, entries = released.row.released, _packed(released.entries)
         output = file_state(self._output_dir / name) if name else None
-        return {"row": asdict(released.row), "descriptor": packed, "input": before, "output": output}
+        return {"row": asdict(released.row), "entries": entries, "input": before, "output": output}
 
     def _without_key(self, source: SourceImage) -> dict[str, Any]:
         item = self._journal.get(str(source.id)) or {}
@@ -202,6 +197,21 @@ def remove_images(output_dir: Path, names: Iterable[str]) -> None:
         with suppress(OSError):  # not empty, or gone
             for parent in path.parents[:-1]:
                 (output_dir / parent).rmdir()
+
+
+def _packed(entries: np.ndarray | None) -> dict[str, Any] | None:
+    """(K, D) float32 as its shape and the base64 of its bytes."""
+    if entries is None:
+        return None
+    values = base64.b64encode(entries.astype("<f4").tobytes()).decode()
+    return {"shape": list(entries.shape), "float32": values}
+
+
+def _unpacked(packed: dict[str, Any] | None) -> np.ndarray | None:
+    if packed is None:
+        return None
+    values = np.frombuffer(base64.b64decode(packed["float32"]), dtype="<f4").astype(np.float32)
+    return values.reshape(packed["shape"])
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -8,14 +8,15 @@ where the centroid of that cell is, and what the index would remember of it. The
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import faiss
 import numpy as np
 
-from active_indexing.native_output import without_native_lines
+from active_indexing.native_output import reason, without_native_lines
+from active_indexing.neighbours import Neighbours, best_ids, most_of_one
 from active_indexing.training_sizes import TrainingSizes, training_sizes
+from active_indexing.vectors import checked
 
 _METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 
@@ -27,19 +28,6 @@ _LEARNED = (faiss.PCAMatrix, faiss.OPQMatrix, faiss.ITQTransform)
 
 class IndexFileError(ValueError):
     """An index file that can't be used; the text says why and what to do."""
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """Entries found for one query, best first, without the padding of unfilled places.
-
-    Attributes:
-        ids: (n,) int64, n <= k.
-        distances: (n,) float32: squared L2 or Hamming distances ascending, or inner products descending.
-    """
-
-    ids: np.ndarray
-    distances: np.ndarray
 
 
 class VectorIndex:
@@ -55,6 +43,7 @@ class VectorIndex:
         # IVF stores 64-bit ids itself; an IDMap around it would give wrong ids after a removal.
         keeps_ids = isinstance(core, faiss.IndexIVF)
         self._entries = self._index if keeps_ids else faiss.IndexIDMap(self._index)
+        self._most = 1  # entries of one id
 
     @property
     def dim(self) -> int:
@@ -106,7 +95,7 @@ class VectorIndex:
         except RuntimeError as error:
             raise ValueError(
                 f"{self.factory} could not be trained from {len(descriptors):,} descriptors of "
-                f"{self.dim} dimensions: {_reason(error)}"
+                f"{self.dim} dimensions: {reason(error)}"
             ) from error
 
     def add(self, descriptors: np.ndarray, ids: np.ndarray) -> None:
@@ -114,7 +103,7 @@ class VectorIndex:
 
         Args:
             descriptors: (N, D) float32, finite.
-            ids: (N,) int64, each new to the index.
+            ids: (N,) int64, new to the index: all entries of one id are added together.
 
         Raises:
             ValueError: a wrong D, values that are not finite, or lengths that differ.
@@ -124,10 +113,14 @@ class VectorIndex:
         if len(ids) != len(descriptors):
             raise ValueError(f"got {len(descriptors)} descriptors but {len(ids)} ids.")
         self._entries.add_with_ids(descriptors, ids)
+        self._most = max(self._most, most_of_one(ids))
 
     def search(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
-        """The k best entries of each query, (N, D) float32; fewer when the visited cells hold fewer."""
+        """The k best ids of each query, (N, D) float32, each once; fewer when visited cells hold fewer."""
         descriptors = self._checked(descriptors, "query descriptors")
+        return best_ids(self._best_entries, descriptors, k, self._most)
+
+    def _best_entries(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
         distances, ids = self._entries.search(descriptors, k)
         # A cell shorter than k is padded with id -1 and distance 3.4e38 (faiss 1.15.1).
         return [Neighbours(i[i >= 0], d[i >= 0]) for i, d in zip(ids, distances, strict=True)]
@@ -157,16 +150,16 @@ class VectorIndex:
             return codec.sa_decode(codec.sa_encode(descriptors))
         except RuntimeError as error:
             raise ValueError(
-                f"{self.factory} can't say where a vector lands (target pq_recons): {_reason(error)} "
+                f"{self.factory} can't say where a vector lands (target pq_recons): {reason(error)} "
                 "Use an index that decodes its codes (IVF, PQ, OPQ, PCA without whitening, Flat), "
                 "or --target ori_ft."
             ) from error
 
     def cells(self, descriptors: np.ndarray) -> np.ndarray | None:
         """IVF cell of each descriptor, (N,) int64 in [0, nlist), or ``None`` for an index without cells."""
+        transformed = self._checked(descriptors, "descriptors")
         if self._ivf is None:
             return None
-        transformed = self._checked(descriptors, "descriptors")
         for step in self._chain:
             transformed = step.apply(transformed)
         return self._ivf.quantizer.search(transformed, 1)[1][:, 0]
@@ -191,9 +184,56 @@ class VectorIndex:
         except RuntimeError as error:
             raise ValueError(
                 f"{self.factory}: the centroid can't be carried back through its transform: "
-                f"{_reason(error)} Use a PCA without whitening."
+                f"{reason(error)} Use a PCA without whitening."
             ) from error
         return centroids
+
+    def cell_geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Matrix (E, D), bias (E,) and centroids (nlist, E), float32.
+
+        x lies in the cell of the centroid that is nearest to matrix x + bias.
+
+        ``None`` without cells, behind a transform that is not linear, or when cells are pairs of centroids.
+        """
+        quantizer: Any = self._ivf and faiss.downcast_index(self._ivf.quantizer)
+        linear = all(isinstance(step, faiss.LinearTransform) for step in self._chain)
+        if (
+            quantizer is None
+            or not linear
+            or not isinstance(quantizer, faiss.IndexFlat | faiss.IndexHNSWFlat)
+        ):
+            return None
+        moved = np.concatenate([np.zeros((1, self.dim)), np.eye(self.dim)]).astype(np.float32)
+        for step in self._chain:
+            moved = step.apply(moved)
+        return (moved[1:] - moved[0]).T.copy(), moved[0], quantizer.reconstruct_n(0, int(quantizer.ntotal))
+
+    def neighbours(self, descriptors: np.ndarray, k: int, nprobe: int) -> np.ndarray:
+        """What the index remembers of the entries nearest to each descriptor.
+
+        Args:
+            descriptors: (N, D) float32, finite.
+            k: how many of each.
+            nprobe: cells visited, without effect on other searches.
+
+        Returns:
+            (N, k, D) float32; infinite where fewer were found, or where the index can't decode its codes.
+        """
+        descriptors = self._checked(descriptors, "descriptors")
+        found = np.full((len(descriptors), k, self.dim), np.inf, dtype=np.float32)
+        visits: Any = None
+        if self._ivf is not None:
+            visits = faiss.SearchParametersIVF()
+            visits.nprobe = nprobe
+            if self._chain:
+                inner, visits = visits, faiss.SearchParametersPreTransform()
+                visits.index_params = inner
+        try:
+            _, ids, vectors = self._index.search_and_reconstruct(descriptors, k, params=visits)
+        except RuntimeError:
+            return found
+        found[ids >= 0] = vectors[ids >= 0]
+        return found
 
     def to_bytes(self) -> bytes:
         """The bytes of a FAISS index file, entries included; ValueError if it doesn't keep their ids."""
@@ -207,7 +247,7 @@ class VectorIndex:
         try:
             index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
         except RuntimeError as error:
-            raise IndexFileError(f"not a whole FAISS index file ({_reason(error)})") from error
+            raise IndexFileError(f"not a whole FAISS index file ({reason(error)})") from error
         read = cls(index, factory, metric)
         read._restore()
         return read
@@ -218,6 +258,7 @@ class VectorIndex:
             if isinstance(step, faiss.LinearTransform):
                 step.set_is_orthonormal()  # else whitening would be undone as if it were a rotation
         lists: Any = self._ivf and faiss.downcast_index(self._ivf)
+        self._most = most_of_one(self._stored_ids())
         fast = isinstance(lists, faiss.IndexIVFPQFastScan)
         if fast:
             lists.fine_quantizer = lists.pq  # else decoding crashes
@@ -236,20 +277,15 @@ class VectorIndex:
         if hasattr(core, "pq"):
             yield int(core.pq.ksub)
 
+    def _stored_ids(self) -> np.ndarray:
+        """Ids of all entries, where the index keeps them itself."""
+        lists: Any = self._ivf and self._ivf.invlists
+        sizes = {cell: lists.list_size(cell) for cell in range(self.nlist or 0)}
+        stored = (faiss.rev_swig_ptr(lists.get_ids(cell), size) for cell, size in sizes.items() if size)
+        return np.concatenate([np.empty(0, np.int64), *stored])
+
     def _checked(self, descriptors: np.ndarray, what: str) -> np.ndarray:
-        descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
-        if descriptors.ndim != 2 or descriptors.shape[1] != self.dim:
-            raise ValueError(
-                f"{what} have shape {tuple(descriptors.shape)}, but {self.factory} was made for "
-                f"(N, {self.dim}): use the descriptor that the index was made with."
-            )
-        with np.errstate(invalid="ignore", over="ignore"):  # inf - inf
-            finite = np.isfinite(descriptors.sum(axis=1))
-        if not finite.all():
-            # FAISS counts such vectors, stores them nowhere and says nothing.
-            row = int(np.flatnonzero(~finite)[0])
-            raise ValueError(f"{what}: row {row} of {len(finite)} has a value that is not finite.")
-        return descriptors
+        return checked(descriptors, self.dim, self.factory, what)
 
 
 def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
@@ -272,7 +308,7 @@ def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"FAISS can't make an index {factory!r} for {dim} dimensions with --quant {metric}: "
-            f"{_reason(error)}"
+            f"{reason(error)}"
         ) from error
 
 
@@ -291,10 +327,3 @@ def _split_transforms(index: Any) -> tuple[list[Any], Any]:
     transforms: Any = index.chain
     chain = [faiss.downcast_VectorTransform(transforms.at(i)) for i in range(transforms.size())]
     return chain, faiss.downcast_index(index.index)
-
-
-def _reason(error: Exception) -> str:
-    """What FAISS said, without its function signature and source location."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    text = text.rsplit(".cpp:", 1)[-1].split(": ", 1)[-1] if ".cpp:" in text else text
-    return text.strip().rstrip(".") + "."

@@ -27,3 +27,10 @@ def without_native_lines(start: bytes) -> Iterator[None]:
             captured.seek(0)
             kept = [line for line in captured if not line.startswith(start)]
             sys.stderr.write(b"".join(kept).decode(errors="replace"))
+
+
+def reason(error: Exception) -> str:
+    """What FAISS said, without its function signature and source location."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = text.rsplit(".cpp:", 1)[-1].split(": ", 1)[-1] if ".cpp:" in text else text
+    return text.strip().rstrip(".") + "."

@@ -87,6 +87,7 @@ def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[s
         "save_quality": config.save_quality,
         "activation": asdict(config.activation) if config.active else None,
         "descriptor": descriptor,
+        "entries": config.index.entries,
         "index": {name: value for name, value in index.items() if name != "references"},
     }
 

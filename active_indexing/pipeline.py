@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from active_indexing import artefacts, results, versions
-from active_indexing.activation import activation_method
+from active_indexing.activation.registry import activation_method
 from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -62,7 +62,7 @@ def run(config: RunConfig) -> RunSummary:
     prepared = prepare(
         config.index, descriptor.dim, fingerprint, seed=config.seed, progress=config.verbose > 0
     )
-    if config.active:
+    if config.active and config.activation.method == "published":
         check_target(config.activation.target, prepared.index)
     evaluation = FolderEvaluation(config, non_matching, attacks, descriptor, fingerprint, prepared)
     clock.lap("prepare")
@@ -91,6 +91,8 @@ def _release(
     log = StepLog(config.output_dir / "activation_log.jsonl", config.log_freq) if config.log_freq else None
     releaser = Releaser(config, descriptor, prepared.index, config.output_dir / IMAGES, log)
     threads, progress = _threads(config), config.verbose > 0
+    if _device(config).type != "cpu":  # one batch on the accelerator, one that is read or written meanwhile
+        threads = max(threads, 2 * config.batch_size)
     before = evaluation.identity(release)
     removed = not config.save_imgs and release.removed_for == before
     release.run(releaser, threads=threads, progress=progress, removed=removed)
@@ -101,10 +103,10 @@ def _release(
 
 
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:
-    """Add the descriptors of the inputs, not of the released files, as the published program does."""
+    """Add what the method wants remembered: for the published one the input, not the released file."""
     for source, released in release.items():
-        if released.descriptor is not None:
-            prepared.index.add(released.descriptor[None], np.array([source.id]))
+        if released.entries is not None:
+            prepared.index.add(released.entries, np.full(len(released.entries), source.id))
 
 
 def _content(

@@ -8,21 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from active_indexing import encodings, images, quality
-from active_indexing.activation import Step, activation_method
+from active_indexing.activation.methods import Movement, Scene, Task
+from active_indexing.activation.published import Step
+from active_indexing.activation.registry import activation_method
 from active_indexing.artefacts import write_bytes
-from active_indexing.concurrency import Budget
+from active_indexing.changes import VisibleChange, at_psnr, changed
+from active_indexing.concurrency import Budget, Together
 from active_indexing.config import RunConfig
+from active_indexing.descriptors.banded import shrunk
 from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.entries import ENTRY_EDITS, described_edits
 from active_indexing.indexing import VectorIndex
 from active_indexing.records import ManifestRow, SourceImage
-from active_indexing.seeding import torch_generator_for
-from active_indexing.targets import target_rule
 
 PIXELS_AT_ONCE = 32_000_000
 """Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
+
+
+PSNR_TOLERANCE = 0.1
+"""Decibels by which a released file may miss the PSNR that was asked for before the manifest tells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +37,11 @@ class Released:
 
     Attributes:
         row: its line of the manifest.
-        descriptor: (D,) float32 of the input, which the index will hold; ``None`` when it was skipped.
+        entries: (K, D) float32, which the index will hold; ``None`` when it was skipped.
     """
 
     row: ManifestRow
-    descriptor: np.ndarray | None
+    entries: np.ndarray | None
 
 
 class _Diverged(ArithmeticError):
@@ -62,12 +68,14 @@ class Releaser:
         on_step: Callable[[int, Step], None] | None = None,
     ) -> None:
         self._config = config
-        self._descriptor = descriptor
-        self._index = index
+        self._scene = Scene(descriptor, index, config.activation, config.seed, on_step=on_step)
         self._folder = folder
-        self._on_step = on_step
         self._budget = Budget(PIXELS_AT_ONCE)
-        self._device = next((p.device for p in descriptor.parameters()), torch.device("cpu"))
+        method = activation_method(config.activation.method)
+        if self._scene.device.type == "cpu":  # every thread computes its own image
+            self._move: Callable[[Task], Movement] = lambda task: method([task], self._scene)[0]
+        else:
+            self._move = Together[Task, Movement](lambda tasks: method(tasks, self._scene), config.batch_size)
 
     def release(self, source: SourceImage, names: Sequence[str]) -> Released:
         """Decode, activate (in the active arm), write, read back and measure one image.
@@ -92,76 +100,74 @@ class Releaser:
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
     def _release(self, source: SourceImage, picture: images.Picture, names: Sequence[str]) -> Released:
-        pixels = images.to_tensor(picture.view).to(self._device)
-        original = self._describe(pixels)
-        native = picture.native
-        if self._config.active:
-            native = self._activated(source, picture, pixels, original)
+        original = self._describe(picture.view)
         keep = self._config.save_format == "same"
         plan = encodings.plan(picture, names, self._config.save_quality, keep_lossless=keep)
+
+        def encoded(pixels: np.ndarray) -> bytes:
+            return encodings.encode(pixels, picture.alpha, plan.metadata, plan.encoding)
+
+        def decoded(pixels: np.ndarray) -> np.ndarray:
+            return images.read_bytes(encoded(pixels)).native
+
+        finish = None if plan.encoding.is_lossless else decoded
+        pixels, entry, notes = picture.native, original, [*picture.notes, *plan.notes]
+        if self._config.active:
+            movement = self._movement(source, picture, original)
+            pixels, told = _moved(picture, movement, finish)
+            entry, notes = movement.entry, [*notes, *told]
         path = self._folder / plan.name
-        write_bytes(path, encodings.encode(native, picture.alpha, plan.metadata, plan.encoding))
+        write_bytes(path, encoded(pixels))
         shipped = images.read(path)
-        before, after = self._cell(original), self._cell(self._describe(images.to_tensor(shipped.view)))
+        plain = picture.native if finish is None else finish(picture.native)
+        before, after = self._cell(original), self._cell(self._describe(shipped.view))
         height, width = picture.native.shape[:2]
         row = ManifestRow(
             id=source.id,
             source=str(source.path),
             released=f"{self._folder.name}/{plan.name}",
             status="released",
-            reason="; ".join((*picture.notes, *plan.notes)),
+            reason="; ".join(notes),
             width=width,
             height=height,
-            psnr=quality.psnr(picture.native, shipped.native),
-            ssim=quality.ssim(picture.native, shipped.native),
-            linf=quality.linf(picture.native, shipped.native),
+            psnr=quality.psnr(plain, shipped.native),
+            ssim=quality.ssim(plain, shipped.native),
+            linf=quality.linf(plain, shipped.native),
             cell_before=before,
             cell_after=after,
         )
-        return Released(row, original)
+        edits = described_edits(shipped.view, ENTRY_EDITS[: self._config.index.entries - 1], self._scene)
+        return Released(row, np.concatenate([entry[None], edits]))
 
-    def _activated(
-        self, source: SourceImage, picture: images.Picture, pixels: Tensor, original: np.ndarray
-    ) -> np.ndarray:
-        config = self._config
-        target = target_rule(config.activation.target)(self._index, original[None])[0]
-        opacity = None if picture.alpha is None else _plane(picture.alpha).to(self._device)
-        on_step = None if self._on_step is None else _for_image(self._on_step, source.id)
+    def _movement(self, source: SourceImage, picture: images.Picture, original: np.ndarray) -> Movement:
         try:
-            shift = activation_method(config.activation.method)(
-                pixels,
-                torch.from_numpy(target).to(self._device),
-                self._descriptor,
-                config.activation,
-                torch_generator_for(config.seed, source.id, "delta"),
-                opacity=opacity,
-                on_step=on_step,
-            )
+            return self._move(Task(source.id, picture.view, picture.alpha, original))
         except ValueError as error:  # settings were checked before: it is this image
             raise _Diverged(str(error)) from error
-        if not torch.isfinite(shift).all():
-            raise _Diverged("the optimisation diverged; lower lr in --optimizer, or --scaling")
-        if opacity is not None:
-            shift = shift * (opacity > 0)  # hidden colours stay as they are
-        # The perturbation is made for the sRGB view and added to the file's own colours.
-        base = pixels if picture.native is picture.view else images.to_tensor(picture.native).to(self._device)
-        return images.to_uint8(base + shift)
 
     @torch.no_grad()
-    def _describe(self, pixels: Tensor) -> np.ndarray:
-        return self._descriptor(pixels.to(self._device)[None])[0].cpu().numpy()
+    def _describe(self, view: np.ndarray) -> np.ndarray:
+        prepared = shrunk(view, self._scene.descriptor.preprocessing)
+        return self._scene.descriptor.describe(prepared[None].to(self._scene.device))[0].cpu().numpy()
 
     def _cell(self, descriptor: np.ndarray) -> int | None:
-        cells = self._index.cells(descriptor[None])
+        cells = self._scene.index.cells(descriptor[None])
         return None if cells is None else int(cells[0])
 
 
-def _plane(alpha: np.ndarray) -> Tensor:
-    return torch.from_numpy(alpha.astype(np.float32) / 255.0)[None]
-
-
-def _for_image(on_step: Callable[[int, Step], None], image_id: int) -> Callable[[Step], None]:
-    return lambda step: on_step(image_id, step)
+def _moved(
+    picture: images.Picture, movement: Movement, finish: Callable[[np.ndarray], np.ndarray] | None
+) -> tuple[np.ndarray, list[str]]:
+    """Pixels to release, made for the sRGB view and added to the file's own colours, and what to tell."""
+    change, native, notes = movement.change, picture.native, []
+    if picture.alpha is not None:
+        change = VisibleChange(change, picture.alpha)
+    strength, asked = 1.0, movement.psnr
+    if asked is not None:
+        strength, met = at_psnr(native, change, asked, finish)
+        if abs(met - asked) > PSNR_TOLERANCE:
+            notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")
+    return changed(native, change, strength), [*movement.notes, *notes]
 
 
 def _out_of_memory(error: Exception) -> bool:

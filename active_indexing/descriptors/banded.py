@@ -49,6 +49,13 @@ def network_input(
     return np.ascontiguousarray(pixels.numpy(), dtype=np.float32)
 
 
+def shrunk(view: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
+    """``preprocessing`` of an image in memory, (H, W, 3) uint8 to (3, h, w) float32."""
+    height, width = view.shape[:2]
+    pixels = network_input(lambda top, bottom: view[top:bottom], height, width, preprocessing)
+    return torch.from_numpy(pixels)
+
+
 def _shrunk(
     rows: Callable[[int, int], np.ndarray], height: int, band: int, size: tuple[int, int]
 ) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""The optimisation that moves an image's descriptor to its target.
+"""The published method: an image moved until its descriptor is near its target.
 
-Published method (Fernandez et al., "Active Image Indexing", ICLR 2023): in units normalised with the ImageNet
+(Fernandez et al., "Active Image Indexing", ICLR 2023): in units normalised with the ImageNet
 statistics, the released image is x + H * (alpha * tanh(delta)), where H is ``scaling`` times the
 just-noticeable-difference map and alpha the bounds per channel. Only delta is optimised, to minimise
 lambda_f * L_f + lambda_i * L_i: the distance of the descriptor from its target, and the mean squared
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from active_indexing.activation.losses import DESCRIPTOR_LOSSES
 from active_indexing.config import ActivationConfig
 from active_indexing.optimisers import build_optimizer, build_scheduler
 from active_indexing.perceptual import CHANNEL_SCALE, jnd, uniform
@@ -46,19 +46,6 @@ class Step:
     psnr: float
     linf: float
     lr: float
-
-
-def cossim(descriptor: Tensor, target: Tensor) -> Tensor:
-    """Minus the cosine of the angle between descriptor and target, both (D,); in [-1, 1]."""
-    return -F.cosine_similarity(descriptor, target, dim=0)
-
-
-def l2(descriptor: Tensor, target: Tensor) -> Tensor:
-    """Squared Euclidean distance of descriptor and target, both (D,)."""
-    return (descriptor - target).square().sum()
-
-
-DESCRIPTOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cossim": cossim, "l2": l2}
 
 
 def bounds(pixels: Tensor, config: ActivationConfig) -> Tensor:
@@ -116,8 +103,8 @@ def published(
     def losses() -> tuple[Tensor, Tensor, Tensor]:
         shift = normalised()
         visible = shift if opacity is None else shift * opacity
-        described = describe((pixels + visible * std)[None])[0]
-        loss_f, loss_i = descriptor_loss(described, target), visible.square().mean()
+        described = describe((pixels + visible * std)[None])
+        loss_f, loss_i = descriptor_loss(described, target)[0], visible.square().mean()
         return (config.lambda_f * loss_f + config.lambda_i * loss_i) / LOSS_BATCH, loss_f, loss_i
 
     seen: list[tuple[float, float, float]] = []  # of this step: some optimizers look several times
@@ -150,17 +137,3 @@ def _step(number: int, losses: tuple[float, float, float], shift: Tensor, rate: 
     error = float(shift.square().mean())
     psnr = float("inf") if error == 0 else -10.0 * float(torch.log10(torch.tensor(error)))
     return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
-
-
-METHODS: dict[str, Callable[..., Tensor]] = {"published": published}
-
-
-def activation_method(name: str) -> Callable[..., Tensor]:
-    """The method of that name.
-
-    Raises:
-        ValueError: no such method.
-    """
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name]

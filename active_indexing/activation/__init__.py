@@ -1,0 +1,1 @@
+"""The engine: methods that change an image so that copies of it are found in the index."""

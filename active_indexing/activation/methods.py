@@ -1,0 +1,118 @@
+"""What a method of activation is given, what it gives back, and the methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from active_indexing import images
+from active_indexing.activation.published import Step, published
+from active_indexing.changes import Change, FullChange
+from active_indexing.config import ActivationConfig
+from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.indexing import VectorIndex
+from active_indexing.seeding import torch_generator_for
+from active_indexing.targets import target_rule
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What all images of a run share.
+
+    Attributes:
+        descriptor: differentiable; on the device where the work is done.
+        index: trained; asked, never changed.
+        config: settings.
+        seed: the user's ``--seed``.
+        on_step: called with (image id, step) of every optimisation step, when given.
+    """
+
+    descriptor: Descriptor
+    index: VectorIndex
+    config: ActivationConfig
+    seed: int = 0
+    on_step: Callable[[int, Step], None] | None = field(default=None, kw_only=True)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the descriptor is."""
+        return next((weight.device for weight in self.descriptor.parameters()), torch.device("cpu"))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One image to move.
+
+    Attributes:
+        image_id: keys its random draws.
+        view: (H, W, 3) uint8 sRGB, as the descriptor sees it.
+        alpha: (H, W) uint8 opacity, or ``None``.
+        original: (D,) float32 descriptor of the view.
+    """
+
+    image_id: int
+    view: np.ndarray
+    alpha: np.ndarray | None
+    original: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """How one image is moved.
+
+    Attributes:
+        change: of its pixels.
+        entry: (D,) float32 that the index should hold for it.
+        psnr: decibels that the released image should keep; ``None`` takes the change as it is.
+        notes: for people, e.g. why the image is hard to protect.
+    """
+
+    change: Change
+    entry: np.ndarray
+    psnr: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+Method = Callable[[Sequence[Task], Scene], list[Movement]]
+
+
+def published_movements(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
+    """The published method, at the image's full size, one image after the other.
+
+    Raises:
+        ValueError: the optimisation diverged.
+    """
+    return [_published(task, scene) for task in tasks]
+
+
+def _published(task: Task, scene: Scene) -> Movement:
+    config, device = scene.config, scene.device
+    target = target_rule(config.target)(scene.index, task.original[None])[0]
+    shift = published(
+        images.to_tensor(task.view).to(device),
+        torch.from_numpy(target).to(device),
+        scene.descriptor,
+        config,
+        torch_generator_for(scene.seed, task.image_id, "delta"),
+        opacity=None if task.alpha is None else opacity(task.alpha).to(device),
+        on_step=step_logger(scene, task),
+    )
+    if not torch.isfinite(shift).all():
+        raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
+    levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
+    return Movement(FullChange(levels), task.original, config.budget)
+
+
+def opacity(alpha: np.ndarray) -> Tensor:
+    """(H, W) uint8 to (1, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(alpha.astype(np.float32) / 255.0)[None]
+
+
+def step_logger(scene: Scene, task: Task) -> Callable[[Step], None] | None:
+    """The scene's ``on_step`` for one image."""
+    told, image_id = scene.on_step, task.image_id
+    return None if told is None else lambda step: told(image_id, step)

@@ -1,0 +1,19 @@
+"""The methods of activation by name."""
+
+from __future__ import annotations
+
+from active_indexing.activation.methods import Method, published_movements
+from active_indexing.activation.robust import robust
+
+METHODS: dict[str, Method] = {"robust": robust, "published": published_movements}
+
+
+def activation_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        ValueError: no such method.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
