@@ -17,6 +17,7 @@ from active_indexing import quality
 
 TOLERANCE = 0.03  # dB between the PSNR asked for and the one that was met
 TRIALS = 12  # at most, for one image
+PHASES = 8  # fractions of a step of a small perturbation, taken by turns of the rows
 _BAND_PIXELS = 1 << 16
 
 
@@ -47,20 +48,29 @@ class FullChange:
 class EnlargedChange:
     """A small perturbation, enlarged bilinearly to the image's size in steps of 1/127 of its largest value.
 
+    Were all values of a step rounded alike, a slightly larger strength would move them all at once, and the
+    PSNR would jump; so the rows take turns at ``PHASES`` values within the step.
+
     Args:
         field: (h, w, 3) float32 in grey levels.
         size: (H, W) of the image.
     """
 
     def __init__(self, field: np.ndarray, size: tuple[int, int]) -> None:
-        self._step = float(np.abs(field).max()) / 127 or 1.0
-        small = np.rint(field / self._step + 128).astype(np.uint8)
+        self._step = float(np.abs(field).max()) / 127
+        small = np.rint(field / (self._step or 1.0) + 128).astype(np.uint8)
         self._bytes = np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BILINEAR))
 
     def at(self, strength: float, rows: slice) -> np.ndarray:
         """See :class:`Change`."""
-        levels = np.rint((np.arange(256) - 128) * (self._step * strength))
-        return np.take(levels.clip(-quality.PEAK, quality.PEAK).astype(np.int16), self._bytes[rows])
+        found = self._bytes[rows]
+        turns = np.arange(len(self._bytes))[rows] % PHASES
+        out = np.empty(found.shape, dtype=np.int16)
+        for turn in range(PHASES):
+            steps = np.arange(256) - 128 + (turn + 0.5) / PHASES - 0.5
+            levels = np.rint(steps * (self._step * strength)).clip(-quality.PEAK, quality.PEAK)
+            out[turns == turn] = levels.astype(np.int16)[found[turns == turn]]
+        return out
 
 
 @dataclass(frozen=True, eq=False)

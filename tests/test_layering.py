@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # The pipeline's stages from the first to the last; a stage knows none that comes after it.
 STAGES = (
-    "images", "encodings", "descriptors", "indexing", "index_store", "targets", "changes", "activation", "entries",
-    "release", "attacks", "search", "evaluation", "results", "summary", "pipeline",
+    "images", "encodings", "descriptors", "indexing", "index_store", "targets", "changes", "activation",
+    "entries", "release", "attacks", "search", "evaluation", "results", "summary", "pipeline",
 )  # fmt: skip
 
 # Pixels are decoded and encoded here; changes are enlarged to an image's size, and attacks and drawn training
