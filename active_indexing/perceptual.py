@@ -132,7 +132,8 @@ def texture(pixels: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) in [0, 1).
     """
-    masking = torch.stack([contrast_masking(luminance(picture)) for picture in pixels])
+    framed = F.pad(pixels, (1, 1, 1, 1), mode="replicate")  # the image's border is no edge
+    masking = torch.stack([contrast_masking(luminance(picture))[:, 1:-1, 1:-1] for picture in framed])
     masking = F.avg_pool2d(F.pad(masking, (2, 2, 2, 2), mode="replicate"), 5, 1)
     return masking / (masking + TEXTURE_KNEE)
 

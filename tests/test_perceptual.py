@@ -85,3 +85,43 @@ def test_the_map_has_a_finite_derivative_everywhere(image: torch.Tensor) -> None
     perceptual.jnd(image).sum().backward()
     assert image.grad is not None
     assert torch.isfinite(image.grad).all()
+
+
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_a_flat_image_has_no_texture_not_even_at_its_border_and_little_room(level: float) -> None:
+    texture = perceptual.texture(flat(level, 20)[None])
+    assert texture.shape == (1, 1, 20, 20)
+    assert texture.abs().max() < 1e-5
+    assert perceptual.room(texture).tolist() == pytest.approx([perceptual.LEAST_ROOM])
+
+
+def test_texture_grows_with_contrast_and_is_below_one() -> None:
+    found = [
+        perceptual.texture((0.5 + share * (noise(30, 20) - 0.5))[None]) for share in (0.02, 0.1, 0.4, 1.0)
+    ]
+    means = [float(each.mean()) for each in found]
+    assert means == sorted(means)
+    assert 0 <= found[0].min()
+    assert found[-1].max() < 1
+    assert perceptual.room(found[-1]).tolist() == [1.0]
+
+
+def test_texture_by_hand_at_an_edge_and_far_from_it() -> None:
+    image = torch.zeros(1, 3, 15, 20)
+    image[:, :, :, 10:] = 200 / 255
+    found = perceptual.texture(image)[0, 0]
+    masking = 0.117 * 16 * 800**2.4 / (800**2 + 26**2)  # in columns 9 and 10, as in the 5x5 edge above
+    mean = masking * 2 / 5  # over five columns
+    assert found[:, 9].tolist() == pytest.approx([mean / (mean + perceptual.TEXTURE_KNEE)] * 15, rel=1e-4)
+    assert found[:, :7].abs().max() < 1e-5
+    assert found[:, 13:].abs().max() < 1e-5
+
+
+def test_images_of_a_batch_have_their_own_texture_and_room() -> None:
+    batch = torch.stack([flat(90, 12), noise(12, 12)])
+    alone = [perceptual.texture(each[None]) for each in batch]
+    assert torch.equal(perceptual.texture(batch), torch.cat(alone))
+    room = perceptual.room(perceptual.texture(batch))
+    assert room[0] < room[1]
+    half = torch.full((1, 1, 4, 4), perceptual.FLAT_TEXTURE / 2)
+    assert perceptual.room(half).tolist() == pytest.approx([max(0.5, perceptual.LEAST_ROOM)])

@@ -153,9 +153,9 @@ def _toned(pixels: Tensor, edits: Edits) -> Tensor:
 
 def _hue_matrix(turns: Tensor) -> Tensor:
     """(n,) turns to (n, 3, 3) on RGB."""
-    yiq = torch.tensor(_YIQ, device=turns.device)
+    yiq = turns.new_tensor(_YIQ)
     cosine, sine = torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns)
-    rotation = torch.zeros(len(turns), 3, 3, device=turns.device)
+    rotation = turns.new_zeros(len(turns), 3, 3)
     rotation[:, 0, 0] = 1
     rotation[:, 1, 1], rotation[:, 1, 2] = cosine, -sine
     rotation[:, 2, 1], rotation[:, 2, 2] = sine, cosine
