@@ -50,7 +50,25 @@ class EntryEdit:
     hue: float = 0.0
 
 
-ENTRY_EDITS: tuple[EntryEdit, ...] = ()
+ENTRY_EDITS = (
+    EntryEdit("brighter", brightness=1.7),
+    EntryEdit("hue -0.25", hue=-0.25),
+    EntryEdit("turned 30", turn=30, canvas=0),
+    EntryEdit("less contrast", contrast=0.4),
+    EntryEdit("more contrast", contrast=1.7),
+    EntryEdit("turned 90", turn=90),
+    EntryEdit("darker", brightness=0.6),
+    EntryEdit("on a large canvas", edge=2.0),
+    EntryEdit("cropped to 0.6", edge=0.6),
+    EntryEdit("much brighter", brightness=2.5),
+    EntryEdit("turned -30", turn=-30, canvas=0),
+    EntryEdit("much more contrast", contrast=3.0),
+    EntryEdit("hue 0.25", hue=0.25),
+    EntryEdit("on a canvas", edge=1.4),
+    EntryEdit("cropped and brighter", edge=0.7, brightness=1.6),
+)
+"""K entries take the first K - 1. In the order in which scripts/select_entries.py chose them from 34 on
+photos 200-299 with the default descriptor: each adds the most recall to those before it."""
 
 
 def described_edits(view: np.ndarray, edits: Sequence[EntryEdit], scene: Scene) -> np.ndarray:

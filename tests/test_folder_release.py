@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ import active_indexing
 import main
 from active_indexing import release
 from active_indexing.journal import KeyedJournal
+from active_indexing.results import parse_id_cell
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
 
@@ -288,6 +290,7 @@ def test_leftovers_of_a_killed_run_are_cleared_away(quick: dict[str, Any]) -> No
             {"save_format": "webp", "save_quality": 9},
             "--save_format was png and is now webp; --save_quality was None and is now 9. Choose",
         ),
+        ({"entries": 2}, "other settings: --entries was 1 and is now 2. Choose"),
         ({"idx_factory": "Flat"}, "--idx_factory was IVF4,PQ4x4 and is now Flat"),
         ({"resize_size": 33}, "it was made with another descriptor"),
     ],
@@ -408,3 +411,67 @@ def test_a_second_run_in_the_same_folder_is_refused(quick: dict[str, Any], tmp_p
     ):
         run(quick)
     assert (output / "run.json").exists()
+
+
+def entries_of(output: Path) -> list[np.ndarray]:
+    """What a finished run's journal holds for the index, in the order of its lines."""
+    lines = (output / ".journal" / "release.jsonl").read_text().splitlines()
+    items = [json.loads(line) for line in lines[1:]]
+    packed = {item["key"]: item["entries"] for item in items if item.get("entries")}
+    values = [
+        np.frombuffer(base64.b64decode(e["float32"]), "<f4").reshape(e["shape"]) for e in packed.values()
+    ]
+    return sorted(values, key=lambda rows: rows.tobytes())
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_every_image_is_in_the_index_with_all_its_entries(
+    quick: dict[str, Any], tmp_path: Path, active: bool
+) -> None:
+    one = run(quick, active=active)
+    four = run(quick, active=active, entries=4, output_dir=tmp_path / "four")
+    counts = [json.loads((output / "run.json").read_text())["index"]["entries"] for output in (one, four)]
+    assert counts == [500 + COUNT, 500 + 4 * COUNT]
+    for alone, among in zip(entries_of(one), entries_of(four), strict=True):
+        assert alone.shape == (1, 64)
+        assert among.shape == (4, 64)
+    firsts = {rows[0].tobytes() for rows in entries_of(four)}
+    assert firsts == {rows[0].tobytes() for rows in entries_of(one)}, "the first is what the method wants"
+    assert released(one) == released(four), "more entries change nothing that is published"
+    answers = pd.read_csv(four / "retr_df.csv")
+    assert len(answers) == 15 * COUNT
+    for ids in answers["retrieved_indices"].map(parse_id_cell):
+        assert len(set(ids.tolist())) == len(ids) == 20
+
+
+def test_a_run_with_several_entries_goes_on_where_it_was_stopped(
+    quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = quick | {"entries": 3}
+    undisturbed = run(settings, output_dir=tmp_path / "undisturbed")
+    write, count = release.write_bytes, 0
+
+    def stopped(path: Path, content: bytes) -> None:
+        nonlocal count
+        count += 1
+        if count > COUNT // 2:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(release, "write_bytes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings)
+    monkeypatch.setattr(release, "write_bytes", write)
+    assert tables(run(settings)) == tables(undisturbed)
+    assert [a.tobytes() for a in entries_of(tmp_path / "out")] == [
+        b.tobytes() for b in entries_of(undisturbed)
+    ]
+
+
+def test_answers_with_another_number_of_entries_are_not_used_again(
+    quick: dict[str, Any], tmp_path: Path
+) -> None:
+    passive = quick | {"active": False}  # the released files stay the same
+    run(passive)
+    output = run(passive, entries=8, existing="overwrite")
+    assert tables(output) == tables(run(passive, entries=8, output_dir=tmp_path / "fresh"))

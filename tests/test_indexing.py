@@ -319,3 +319,43 @@ def test_what_faiss_cannot_make_or_makes_wrong_is_refused(factory: str, metric: 
         new_index(factory, metric, DIM)
     assert factory in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def repeated(factory: str, metric: str = "L2") -> tuple[VectorIndex, VectorIndex]:
+    """100 images of three entries each: all under the image's id, and each under an id of its own."""
+    together, apart = trained(factory, metric), trained(factory, metric)
+    together.add(ENTRIES, np.repeat(BIG + np.arange(100), 3))
+    apart.add(ENTRIES, BIG + np.arange(300))
+    return together, apart
+
+
+@pytest.mark.parametrize(("factory", "metric"), [*BOTH, *L2_ONLY])
+def test_an_image_with_several_entries_is_found_once_by_its_best(factory: str, metric: str) -> None:
+    together, apart = repeated(factory, metric)
+    for index in (together, apart):
+        index.set_nprobe(4)
+    for got, entries in zip(together.search(QUERIES, 10), apart.search(QUERIES, 300), strict=True):
+        images = dict.fromkeys(((entries.ids - BIG) // 3 + BIG).tolist())
+        assert len(got.ids) == len(set(got.ids.tolist())) == min(10, len(images)), "filled up with others"
+        best = [float(entries.distances[(entries.ids - BIG) // 3 + BIG == image][0]) for image in images]
+        if "RFlat" not in factory:  # it refines as many as are asked for
+            assert got.distances == pytest.approx(np.array(best[:10]), rel=1e-5, abs=1e-5)
+
+
+def test_several_entries_are_one_answer_in_an_index_read_back_too() -> None:
+    together, _ = repeated("IVF8,PQ4x4np")
+    again = VectorIndex.from_bytes(together.to_bytes(), "IVF8,PQ4x4np", "L2")
+    for each in (together, again):
+        each.set_nprobe(8)
+    assert again.ntotal == 300
+    for a, b in zip(together.search(QUERIES, 100), again.search(QUERIES, 100), strict=True):
+        assert a.ids.tolist() == b.ids.tolist()
+        assert len(set(b.ids.tolist())) == len(b.ids) == 100
+
+
+def test_ids_beyond_the_integers_of_a_float_are_told_apart_when_read_back() -> None:
+    index = trained("IVF8,Flat")
+    index.add(ENTRIES, BIG + np.arange(300))
+    again = VectorIndex.from_bytes(index.to_bytes(), "IVF8,Flat", "L2")
+    again.set_nprobe(8)
+    assert len(again.search(QUERIES, 300)[0].ids) == 300

@@ -1,0 +1,270 @@
+"""Recall against bytes per image: several entries per image, bigger codes, more probes, in both arms.
+
+    python scripts/bench_entries.py --data_dir photos --fts_training_path training.npy \
+        --fts_reference_path fts/fts.npy --output_dir bench
+
+The photos are released in both arms, attacked (the 15 attacks) and searched. Writes entries.csv and
+entries.png and prints the table, a row for every combination of:
+
+- arm: passive, active (the images are moved for ``--idx_factory``, and used for the bigger codes as well);
+- index and entries K: ``--idx_factory`` with each of ``--entries``, and ``--bigger`` codes with one entry;
+- nprobe: ``--nprobes`` for all, ``--more_probes`` for one entry of ``--idx_factory``.
+
+``bytes`` is what an image adds to the index file: K codes, each with its id of 8 bytes. ``recall`` is the
+mean R@1 over the attacks, ``low`` and ``high`` its 95 % interval (bootstrap over images). The references are
+other images with one entry each. ``ms`` is the median time of a query for 100 answers, searched one by one in
+an index in which every reference has K entries, as if all images were protected. IVF indexes only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from active_indexing.attacks import AttackJob, AttackPool, default_attacks
+from active_indexing.concurrency import map_in_order, one_core_per_operation
+from active_indexing.config import MOST_ENTRIES, DescriptorConfig, IndexConfig, RunConfig
+from active_indexing.descriptor_files import open_descriptors
+from active_indexing.descriptors.blocks import describe_blocks
+from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.index_store import prepare
+from active_indexing.indexing import VectorIndex
+from active_indexing.records import SourceImage, inventory, released_names
+from active_indexing.release import Released, Releaser
+from analysis.entries import recall_against_bytes
+from analysis.intervals import column_means, interval, resample_counts
+from scripts.bench_scaling import report
+
+ATTACKS = default_attacks()
+ANSWERS = 100  # asked for by a timed query, as main.py does
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """Released images and their attacked copies.
+
+    Attributes:
+        ids: (N,) int64.
+        paths: the released files.
+        entries: (N, K, D) float32, the method's first.
+        copies: (N, A, D) float32 descriptors, ``nan`` where an attack failed.
+    """
+
+    ids: np.ndarray
+    paths: list[Path]
+    entries: np.ndarray
+    copies: np.ndarray
+
+
+def made_arm(config: RunConfig, descriptor: Descriptor, index: VectorIndex, workers: int) -> Arm:
+    """Release and attack the images of ``config.data_dir``; those that can't be released are left out.
+
+    Raises:
+        ValueError: none of them can be released.
+    """
+    sources = inventory(config.data_dir)
+    names = released_names(sources, {})
+    releaser = Releaser(config, descriptor, index, config.output_dir)
+
+    def one(source: SourceImage) -> Released:
+        return releaser.release(source, names[source.id])
+
+    with one_core_per_operation():
+        released = [r for r in map_in_order(one, sources, max(1, workers)) if r.entries is not None]
+        if not released:
+            raise ValueError(f"none of the images in {config.data_dir} could be released.")
+        ids = [each.row.id for each in released]
+        paths = [config.output_dir.parent / each.row.released for each in released]
+        copies = _copies(ids, paths, descriptor, workers)
+    entries = np.stack([each.entries for each in released if each.entries is not None])
+    return Arm(np.array(ids), paths, entries, copies)
+
+
+def _copies(ids: list[int], paths: list[Path], descriptor: Descriptor, workers: int) -> np.ndarray:
+    copies = np.full((len(ids), len(ATTACKS), descriptor.dim), np.nan, np.float32)
+    places = {(attack.name, attack.param_text): place for place, attack in enumerate(ATTACKS)}
+    jobs = (
+        AttackJob(image_id=id_, path=path, attacks=ATTACKS, seed=0, preprocessing=descriptor.preprocessing)
+        for id_, path in zip(ids, paths, strict=True)
+    )
+    with AttackPool(workers) as pool:
+        for image, result in enumerate(pool.run(jobs)):
+            found = [places[attack] for attack in result.attacks]
+            copies[image, found] = describe_blocks(result.inputs, descriptor)
+    return copies
+
+
+def found_first(index: VectorIndex, arm: Arm) -> np.ndarray:
+    """(N, A) float64: 1 where the best answer is the copy's image, ``nan`` where there is no copy."""
+    made = ~np.isnan(arm.copies[..., 0])
+    owners = np.broadcast_to(arm.ids[:, None], made.shape)[made]
+    answers = [index.search(copy[None], 1)[0].ids for copy in arm.copies[made]]
+    found = np.full(made.shape, np.nan)
+    found[made] = [len(ids) > 0 and ids[0] == owner for ids, owner in zip(answers, owners, strict=True)]
+    return found
+
+
+class Bench:
+    """All rows of the table.
+
+    Args:
+        arguments: the flags.
+        descriptor: describes images.
+        work: folder for released files.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, descriptor: Descriptor, work: Path) -> None:
+        self._flags, self._descriptor, self._work = arguments, descriptor, work
+        file = open_descriptors(arguments.fts_reference_path)
+        self._references = file.sample(len(file), 0)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One per arm, index, number of entries and nprobe."""
+        flags = self._flags
+        arms = {"passive": self._arm(active=False), "active": self._arm(active=True)}
+        for factory in [flags.idx_factory, *flags.bigger]:
+            base = factory == flags.idx_factory
+            for entries in flags.entries if base else [1]:
+                more = flags.more_probes if base and entries == 1 else []
+                probes = sorted({*flags.nprobes, *more})
+                times = self._times(factory, entries, probes, arms["active"])
+                for name, arm in arms.items():
+                    for row in self._recalls(factory, entries, probes, arm):
+                        row = {"arm": name, **row, "ms": f"{times[row['nprobe']]:.3f}"}
+                        print(*row.values(), file=sys.stderr)
+                        yield row
+
+    def _arm(self, active: bool) -> Arm:
+        config = RunConfig(
+            data_dir=self._flags.data_dir,
+            output_dir=self._work / f"active_{active}" / "imgs",
+            active=active,
+            index=IndexConfig(entries=max(self._flags.entries)),
+        )
+        index = self._index(self._flags.idx_factory, references=True)
+        return made_arm(config, self._descriptor, index, self._flags.workers)
+
+    def _recalls(self, factory: str, entries: int, probes: list[int], arm: Arm) -> Iterator[dict[str, Any]]:
+        index = self._index(factory, references=True)
+        before = len(index.to_bytes())
+        index.add(arm.entries[:, :entries].reshape(-1, index.dim), np.repeat(arm.ids, entries))
+        size = (len(index.to_bytes()) - before) / len(arm.ids)
+        for nprobe in probes:
+            index.set_nprobe(nprobe)
+            found = found_first(index, arm)
+            draws = column_means(found, resample_counts(len(found))).mean(axis=1)
+            low, high = interval(draws[:, None])
+            yield {
+                "index": factory,
+                "entries": entries,
+                "bytes": round(size),
+                "nprobe": nprobe,
+                "images": len(found),
+                "recall": f"{np.nanmean(found, axis=0).mean():.4f}",
+                "low": f"{low[0]:.4f}",
+                "high": f"{high[0]:.4f}",
+            }
+
+    def _times(self, factory: str, entries: int, probes: list[int], arm: Arm) -> dict[int, float]:
+        """Milliseconds per query for each nprobe."""
+        index = self._index(factory, references=False)
+        count = len(self._references)
+        for start in range(0, count, 10_000):
+            chunk = np.arange(start, min(start + 10_000, count))
+            index.add(np.repeat(self._references[chunk], entries, axis=0), np.repeat(chunk, entries))
+        queries = arm.copies[~np.isnan(arm.copies[..., 0])][: self._flags.queries]
+        times = {}
+        for nprobe in probes:
+            index.set_nprobe(nprobe)
+            times[nprobe] = _milliseconds(index, queries)
+        return times
+
+    def _index(self, factory: str, references: bool) -> VectorIndex:
+        config = IndexConfig(
+            idx_factory=factory,
+            fts_training_path=self._flags.fts_training_path,
+            fts_reference_path=self._flags.fts_reference_path if references else None,
+            idx_dir=self._flags.output_dir / "indexes",
+        )
+        index = prepare(config, self._descriptor.dim, self._descriptor.fingerprint).index
+        if index.nlist is None:
+            raise ValueError(
+                f"{factory} has no cells; expected an IVF index, e.g. {IndexConfig.idx_factory}."
+            )
+        return index
+
+
+def _milliseconds(index: VectorIndex, queries: np.ndarray) -> float:
+    """Median of searches one by one."""
+    seconds = []
+    for query in queries:
+        started = time.perf_counter()
+        index.search(query[None], ANSWERS)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags; all of them together make it small enough for a test."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data_dir", type=Path, required=True, help="photos to protect")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="of entries.csv, entries.png, indexes/"
+    )
+    parser.add_argument("--fts_training_path", type=Path, required=True, help="as for main.py")
+    parser.add_argument("--fts_reference_path", type=Path, required=True, help="as for main.py")
+    parser.add_argument("--model_name", help="as for main.py (default: the default descriptor)")
+    parser.add_argument("--model_path", type=Path, help="as for main.py")
+    parser.add_argument("--resize_size", type=int, help="as for main.py")
+    parser.add_argument("--idx_factory", default=IndexConfig.idx_factory, help="default: %(default)s")
+    bigger = ["IVF1024,PQ16x8np", "IVF1024,PQ32x8np", "IVF1024,PQ64x8np"]
+    parser.add_argument("--bigger", nargs="*", default=bigger, help="bigger codes (default: %(default)s)")
+    parser.add_argument("--entries", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--nprobes", type=int, nargs="+", default=[1, 8], help="default: %(default)s")
+    parser.add_argument("--more_probes", type=int, nargs="*", default=[16, 64], help="default: %(default)s")
+    parser.add_argument("--queries", type=int, default=1000, help="searches timed (default: %(default)s)")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=int, default=cores, help="default: one per core")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line; 2 for wrong flags or files."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if min(arguments.entries) < 1 or max(arguments.entries) > MOST_ENTRIES:
+        parser.error(f"expected --entries from 1 to {MOST_ENTRIES}, got {arguments.entries}.")
+    model = DescriptorConfig(
+        model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
+    )
+    try:
+        descriptor = load_descriptor(model, torch.device("cpu"))
+        with tempfile.TemporaryDirectory() as work:
+            rows = list(Bench(arguments, descriptor, Path(work)).rows())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report(arguments.output_dir, "entries", "R@1 against bytes per image", rows)
+    drawn = recall_against_bytes(pd.DataFrame(rows), arguments.nprobes)
+    drawn.savefig(arguments.output_dir / "entries.png", dpi=110)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
