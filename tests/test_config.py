@@ -76,6 +76,8 @@ def test_a_strength_is_a_number_of_decibels(setting: dict[str, Any], decibels: f
         ({"resize_size": 0}, "--resize_size must be at least 1"),
         ({"quant": "cosine"}, "--quant must be one of L2, IP, got 'cosine'"),
         ({"nprobe": 0}, "--nprobe must be at least 1"),
+        ({"entries": 0}, "--entries must be from 1 to 16, got 0"),
+        ({"entries": 17}, "--entries must be from 1 to 16, got 17"),
         ({"iterations": 0}, "--iterations must be at least 1"),
         ({"views": -1}, "--views must be at least 0, got -1"),
         ({"entry_views": -1}, "--entry_views must be at least 0, got -1"),
