@@ -51,9 +51,8 @@ def decibels(tmp_path: Path, name: str, ending: str, number: int = 0) -> float:
 FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 
 
-@pytest.mark.parametrize("method", ["robust", "published"])
+@pytest.mark.parametrize(("method", "asked"), [("robust", 42.0), ("published", 38.0)])
 @pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize("asked", [38.0, 42.0])
 def test_the_decibels_asked_for_are_those_of_the_file(
     tmp_path: Path, method: str, ending: str, asked: float
 ) -> None:
