@@ -79,7 +79,8 @@ def _check_images(folder: Path, journal: Path) -> None:
 
 
 def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[str, Any]:
-    """What released files depend on."""
+    """What released files depend on; the references too where a method keeps away from them."""
+    apart = config.active and config.activation.method == "robust"
     return {
         "active": config.active,
         "seed": config.seed,
@@ -88,7 +89,7 @@ def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[s
         "activation": asdict(config.activation) if config.active else None,
         "descriptor": descriptor,
         "entries": config.index.entries,
-        "index": {name: value for name, value in index.items() if name != "references"},
+        "index": {name: value for name, value in index.items() if apart or name != "references"},
     }
 
 
@@ -98,6 +99,10 @@ def _told(error: OtherRunError) -> str:
         parts = name.split(".")
         if "descriptor" in parts or "dim" in parts[:2]:
             told["descriptor"] = "it was made with another descriptor"
+        elif "references" in parts:
+            if {"active", "activation.method"} & error.differences.keys():
+                continue  # they count for some methods only
+            told["references"] = "its index held other references (--fts_reference_path)"
         elif "training" in parts:
             told["training"] = "its index was trained from another --fts_training_path"
         elif name != "activation":  # it goes with --active

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from active_indexing import images
+from active_indexing.activation.cells import Cells
 from active_indexing.activation.published import Step, published
 from active_indexing.changes import Change, FullChange
 from active_indexing.config import ActivationConfig
@@ -36,6 +38,11 @@ class Scene:
     config: ActivationConfig
     seed: int = 0
     on_step: Callable[[int, Step], None] | None = field(default=None, kw_only=True)
+
+    @cached_property
+    def cells(self) -> Cells | None:
+        """Of the index, on the device; ``None`` where it has none."""
+        return Cells.of(self.index, self.device)
 
     @property
     def device(self) -> torch.device:

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from active_indexing import perceptual
-from active_indexing.activation.cells import Cells
 from active_indexing.activation.edits import Edits, apply, joined, random_edits
 from active_indexing.activation.losses import cell_loss, cossim, neighbour_loss
 from active_indexing.activation.methods import Movement, Scene, Task, opacity, step_logger
@@ -37,7 +36,6 @@ from active_indexing.seeding import torch_generator_for
 WORKING_SCALE = 2**0.5  # edge of the working image / edge of the descriptor's input: half the area is sharp
 FIRST_STEP = 0.6  # of the budget; the steps shrink linearly to 0
 MOMENTUM = 0.9
-FINE = False
 FLAT_WEIGHT = 0.25  # how strongly flat regions are changed, next to 1 for texture; by eye
 LIMIT = 24 / 255  # of the change of any place, times its weight; by eye
 UNEDITED = 0.25  # weight of the unedited image in the entry
@@ -102,14 +100,13 @@ class _Batch:
         device = scene.device
         self._work = torch.stack([shrunk(task.view, working) for task in tasks]).to(device)
         texture = perceptual.texture(self._work)
-        self._field = self._shape if FINE else self._input
-        self._weight = FLAT_WEIGHT + (1 - FLAT_WEIGHT) * F.interpolate(texture, self._field, mode="area")
+        self._weight = FLAT_WEIGHT + (1 - FLAT_WEIGHT) * F.interpolate(texture, self._input, mode="area")
         shown = [_shrunk_opacity(task, self._shape) for task in tasks]
         self._shown = torch.stack(shown).to(device)
         self._room = perceptual.room(texture)
         self._budget = 10 ** (-(self._config.budget or PSNR) / 20) * self._room
         self._original = torch.from_numpy(np.stack([task.original for task in tasks])).to(device)
-        self._cells = Cells.of(scene.index, device)
+        self._cells = scene.cells
 
     def moved(self) -> list[Movement]:
         """Find the aim, optimise, and describe what came out."""
@@ -143,7 +140,7 @@ class _Batch:
         """(B, 3, h, w) perturbation at the descriptor's input size, in units of the pixels."""
         steps = self._config.iterations
         draws = [self._draw(self._config.views) for _ in range(steps)]  # before the loop, which never waits
-        velocity = torch.zeros(len(self._work), 3, *self._field, device=self._work.device)
+        velocity = torch.zeros(len(self._work), 3, *self._input, device=self._work.device)
         shift = torch.zeros_like(velocity)
         for step, edits in enumerate(draws):
             shift = shift.detach().requires_grad_(True)
