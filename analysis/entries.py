@@ -40,9 +40,11 @@ def recall_against_bytes(table: pd.DataFrame, nprobes: Sequence[int]) -> Figure:
         axis.minorticks_off()
         axis.set(title=f"{base}, nprobe {nprobe}", xlabel="bytes per image")
     more = table[(table["nprobe"] > max(nprobes)) & (table["index"] == base)]
-    for row in more.itertuples():
-        axes[-1].plot(row.bytes, row.recall, "x", ms=6, color=PAINT[row.arm])
-        axes[-1].annotate(f" {row.nprobe} probes", (row.bytes, row.recall), fontsize=7, va="center")
+    for arm, rows in more.groupby("arm"):
+        axes[-1].plot(rows["bytes"], rows["recall"], "x", ms=6, color=PAINT[arm])
+        text = f"nprobe {', '.join(map(str, rows['nprobe']))} "
+        place = rows["bytes"].min(), rows["recall"].max()
+        axes[-1].annotate(text, place, xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")
     axes[0].set_ylabel("R@1, mean of the attacks")
     axes[0].legend(fontsize=8)
     return drawn
@@ -53,5 +55,9 @@ def _curve(axis: Axes, rows: pd.DataFrame, colour: str, text: str) -> None:
     axis.plot(rows["bytes"], rows["recall"], "o-", ms=4, lw=1.8, color=colour, label=text)
     for row in rows.itertuples():
         axis.annotate(
-            f"K={row.entries}", (row.bytes, row.recall), xytext=(0, 6), textcoords="offset points", fontsize=7
+            f"K={row.entries}",
+            (row.bytes, row.recall),
+            xytext=(4, -10),
+            textcoords="offset points",
+            fontsize=7,
         )

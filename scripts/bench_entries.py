@@ -13,7 +13,8 @@ entries.png and prints the table, a row for every combination of:
 ``bytes`` is what an image adds to the index file: K codes, each with its id of 8 bytes. ``recall`` is the
 mean R@1 over the attacks, ``low`` and ``high`` its 95 % interval (bootstrap over images). The references are
 other images with one entry each. ``ms`` is the median time of a query for 100 answers, searched one by one in
-an index in which every reference has K entries, as if all images were protected. IVF indexes only.
+an index in which every reference has K entries, as if all images were protected; they are entries of other
+references, so as many as there would be, and all over the index. IVF indexes only.
 """
 
 from __future__ import annotations
@@ -181,11 +182,12 @@ class Bench:
 
     def _times(self, factory: str, entries: int, probes: list[int], arm: Arm) -> dict[int, float]:
         """Milliseconds per query for each nprobe."""
-        index = self._index(factory, references=False)
-        count = len(self._references)
+        index, count = self._index(factory, references=False), len(self._references)
+        rng = np.random.default_rng(0)
         for start in range(0, count, 10_000):
             chunk = np.arange(start, min(start + 10_000, count))
-            index.add(np.repeat(self._references[chunk], entries, axis=0), np.repeat(chunk, entries))
+            ids = rng.permutation(np.repeat(chunk, entries))
+            index.add(np.repeat(self._references[chunk], entries, axis=0), ids)
         queries = arm.copies[~np.isnan(arm.copies[..., 0])][: self._flags.queries]
         times = {}
         for nprobe in probes:
