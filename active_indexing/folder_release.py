@@ -84,7 +84,7 @@ class FolderRelease:
         """Every input with what became of it, in the order of the inputs."""
         for source, item in self._recorded():
             row = replace(ManifestRow(**item["row"]), source=str(source.path))
-            yield source, Released(row, _unpacked(item["entries"]))
+            yield source, Released(row, unpacked(item["entries"]))
 
     def shipped(self) -> Iterator[tuple[int, Path, str]]:
         """(id, path, SHA-256) of every released file, in the order of the inputs."""
@@ -207,7 +207,8 @@ def _packed(entries: np.ndarray | None) -> dict[str, Any] | None:
     return {"shape": list(entries.shape), "float32": values}
 
 
-def _unpacked(packed: dict[str, Any] | None) -> np.ndarray | None:
+def unpacked(packed: dict[str, Any] | None) -> np.ndarray | None:
+    """Entries (K, D) float32 as the journal holds them; ``None`` of a skipped input."""
     if packed is None:
         return None
     values = np.frombuffer(base64.b64decode(packed["float32"]), dtype="<f4").astype(np.float32)

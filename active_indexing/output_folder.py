@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from active_indexing.artefacts import remove_leftovers
 from active_indexing.config import RunConfig
-from active_indexing.folder_release import IMAGES, NAMES, remove_images
-from active_indexing.journal import KeyedJournal, OtherRunError
+from active_indexing.folder_release import IMAGES, NAMES, remove_images, unpacked
+from active_indexing.journal import KeyedJournal, OtherRunError, newest_items
 
 JOURNALS = ".journal"
 """Folder of the journals below the output folder."""
@@ -65,6 +67,17 @@ def open_journal(config: RunConfig, descriptor: str, index: dict[str, Any]) -> K
             (folder / name).unlink(missing_ok=True)
     remove_leftovers([folder, *(Path(below) for below, _, _ in os.walk(folder / IMAGES))])
     return journal
+
+
+def recorded_entries(folder: Path) -> dict[int, np.ndarray]:
+    """Id -> (K, D) float32 that the index of a finished run holds for it.
+
+    Raises:
+        FileNotFoundError: the folder has no journal.
+    """
+    items = newest_items(folder / JOURNALS / "release.jsonl")
+    found = {key: unpacked(item["entries"]) for key, item in items.items() if "entries" in item}
+    return {int(key): entries for key, entries in found.items() if entries is not None}
 
 
 def _check_images(folder: Path, journal: Path) -> None:

@@ -22,7 +22,7 @@ def cells(run: Run) -> pd.DataFrame:
     """``cells.csv``: one row per released image and attack; no rows when it was not measured.
 
     Columns: image_index, attack, attack_param, cell_original and cell_edited (empty without cells), error
-    (squared L2 distance between the copy's descriptor and the index's reconstruction of the original's),
+    (squared L2 distance between the copy's descriptor and what the index remembers of the image),
     error_other (the same with the reconstruction of another image).
     """
     columns = (
@@ -41,7 +41,7 @@ def cells(run: Run) -> pd.DataFrame:
 
 
 def stay_table(runs: list[Run]) -> pd.DataFrame:
-    """Share of copies in the cell of the original, per attack.
+    """Share of copies in the cell of their image's entry, per attack.
 
     The published notebook prints this share of the random chain (``auto``) under the name of a failure rate.
 

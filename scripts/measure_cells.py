@@ -3,10 +3,9 @@
     python scripts/measure_cells.py output/passive output/active
 
 Attacks the released images again and adds two files to each output folder, for analysis/analysis.ipynb and
-scripts/report.py. cells.csv has a row per image and attack: cell of the original, cell of the copy, squared
-L2 distance of the copy to what the index remembers of the original (error) and of another image
-(error_other). search_times.csv has a row per nprobe: milliseconds per query, searched one by one.
-Start it in the folder where the runs were started.
+scripts/report.py. cells.csv has a row per image and attack: cell of the image's entry in the index (the
+first, with --entries), cell of the copy, squared L2 distance of the copy to what the index remembers of the
+image (error) and of another image (error_other). search_times.csv has a row per nprobe: milliseconds per query, searched one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing import images
 from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
 from active_indexing.config import DescriptorConfig, IndexConfig
 from active_indexing.descriptors.blocks import describe_blocks
@@ -32,6 +30,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index_store import prepare
 from active_indexing.indexing import VectorIndex
+from active_indexing.output_folder import recorded_entries
 from active_indexing.results import write_csv
 from analysis.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
 from analysis.runs import Run, open_runs
@@ -83,11 +82,13 @@ def _with_paths(settings: dict[str, Any]) -> dict[str, Any]:
 def _cell_rows(
     run: Run, descriptor: Descriptor, index: VectorIndex, workers: int
 ) -> Iterator[tuple[Any, ...]]:
-    originals = _originals(run, descriptor)
+    recorded = recorded_entries(run.folder)
     ids = run.released["id"].to_list()
-    index.add(originals, np.array(ids, dtype=np.int64))  # the searches are timed on the index of the run
-    remembered = index.reconstruct(originals)
-    homes = index.cells(originals)
+    for id_ in ids:  # the searches are timed on the index of the run
+        index.add(recorded[id_], np.full(len(recorded[id_]), id_))
+    entries = np.stack([recorded[id_][0] for id_ in ids])
+    remembered = index.reconstruct(entries)
+    homes = index.cells(entries)
     with AttackPool(workers) as pool:
         for place, result in enumerate(pool.run(_jobs(run, descriptor))):
             if not result.inputs:
@@ -101,19 +102,6 @@ def _cell_rows(
                 cell = None if cells is None else int(cells[number])
                 error, other = float(errors[number]), float(others[number]) if len(ids) > 1 else None
                 yield ids[place], attack, param, home, cell, error, other
-
-
-def _originals(run: Run, descriptor: Descriptor) -> np.ndarray:
-    """(N, D) float32 descriptors of the inputs, as the index holds them."""
-    described = np.empty((len(run.released), descriptor.dim), dtype=np.float32)
-    for place, source in enumerate(run.released["source"]):
-        path = run.source_path(source)
-        if path is None:
-            raise FileNotFoundError(
-                f"{source} is gone, so {run.folder} cannot be measured. Start this where the run was started."
-            )
-        described[place] = descriptor(images.to_tensor(images.read(path).view)[None])[0].numpy()
-    return described
 
 
 def _jobs(run: Run, descriptor: Descriptor) -> Iterator[AttackJob]:
