@@ -16,7 +16,9 @@ from PIL import Image
 from active_indexing import quality
 
 TOLERANCE = 0.03  # dB between the PSNR asked for and the one that was met
+MISS = 0.1  # dB; a worse release is chosen only where there is no better trial, and the manifest tells
 TRIALS = 12  # at most, for one image
+BESIDE = (0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2)  # times the strength, tried where an encoder jumps
 PHASES = 8  # fractions of a step of a small perturbation, taken by turns of the rows
 _BAND_PIXELS = 1 << 16
 
@@ -117,13 +119,25 @@ def at_psnr(
         no strength reaches it (a flat change, clipped pixels, a coarse format).
     """
     plain = pixels if finish is None else finish(pixels)
-    low, high = 0.0, np.inf  # too weak, too strong
-    strength, best = _first_guess(pixels, change, psnr), (0.0, np.inf)
-    for _ in range(TRIALS):
+
+    def met_at(strength: float) -> float:
         if finish is None:
-            met = _psnr(pixels, change, strength)
-        else:
-            met = quality.psnr(plain, finish(changed(pixels, change, strength)))
+            return _psnr(pixels, change, strength)
+        return quality.psnr(plain, finish(changed(pixels, change, strength)))
+
+    found = _bracketed(met_at, _first_guess(pixels, change, psnr), psnr)
+    if abs(found[1] - psnr) <= TOLERANCE or finish is None or not np.isfinite(found[1]):
+        return found
+    # An encoder's decisions make the PSNR jump: there may be a better place beside the jump.
+    beside = [(found[0] * factor, met_at(found[0] * factor)) for factor in BESIDE]
+    return min([found, *beside], key=lambda trial: (trial[1] < psnr - MISS, abs(trial[1] - psnr)))
+
+
+def _bracketed(met_at: Callable[[float], float], strength: float, psnr: float) -> tuple[float, float]:
+    """The best (strength, decibels met) of a search between too weak and too strong."""
+    low, high, best = 0.0, np.inf, (0.0, np.inf)
+    for _ in range(TRIALS):
+        met = met_at(strength)
         if abs(met - psnr) < abs(best[1] - psnr):
             best = strength, met
         if abs(met - psnr) <= TOLERANCE:

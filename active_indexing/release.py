@@ -14,7 +14,7 @@ from active_indexing.activation.methods import Movement, Scene, Task
 from active_indexing.activation.published import Step
 from active_indexing.activation.registry import activation_method
 from active_indexing.artefacts import write_bytes
-from active_indexing.changes import VisibleChange, at_psnr, changed
+from active_indexing.changes import MISS, VisibleChange, at_psnr, changed
 from active_indexing.concurrency import Budget, Together
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.banded import shrunk
@@ -25,10 +25,6 @@ from active_indexing.records import ManifestRow, SourceImage
 
 PIXELS_AT_ONCE = 32_000_000
 """Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
-
-
-PSNR_TOLERANCE = 0.1
-"""Decibels by which a released file may miss the PSNR that was asked for before the manifest tells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +161,7 @@ def _moved(
     strength, asked = 1.0, movement.psnr
     if asked is not None:
         strength, met = at_psnr(native, change, asked, finish)
-        if abs(met - asked) > PSNR_TOLERANCE:
+        if abs(met - asked) > MISS:
             notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")
     return changed(native, change, strength), [*movement.notes, *notes]
 

@@ -5,7 +5,8 @@
 Attacks the released images again and adds two files to each output folder, for analysis/analysis.ipynb and
 scripts/report.py. cells.csv has a row per image and attack: cell of the image's entry in the index (the
 first, with --entries), cell of the copy, squared L2 distance of the copy to what the index remembers of the
-image (error) and of another image (error_other). search_times.csv has a row per nprobe: milliseconds per query, searched one by one.
+image (error) and of another image (error_other). search_times.csv has a row per nprobe:
+milliseconds per query, searched one by one.
 """
 
 from __future__ import annotations
