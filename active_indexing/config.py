@@ -109,7 +109,7 @@ class ActivationConfig:
     psnr: float | None = None
     strength: str | None = None
     iterations: int = 10
-    views: int = 3
+    views: int = 5
     entry_views: int = 16
     optimizer: str = "Adam,lr=1e-0"
     scheduler: str = "none"

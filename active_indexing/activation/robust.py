@@ -36,9 +36,9 @@ from active_indexing.seeding import torch_generator_for
 WORKING_SCALE = 2**0.5  # edge of the working image / edge of the descriptor's input: half the area is sharp
 FIRST_STEP = 0.6  # of the budget; the steps shrink linearly to 0
 MOMENTUM = 0.9
-FLAT_WEIGHT = 0.25  # how strongly flat regions are changed, next to 1 for texture; by eye
+FLAT_WEIGHT = 0.4  # how strongly flat regions are changed, next to 1 for texture; by eye
 LIMIT = 24 / 255  # of the change of any place, times its weight; by eye
-UNEDITED = 0.25  # weight of the unedited image in the entry
+UNEDITED = 5  # edits that the unedited image counts as in the entry; a mean over few edits leans on it
 NEIGHBOURS = 10  # entries taken as negatives, of each edit that is looked at
 NEIGHBOUR_PROBES = 8  # cells visited for them
 NEUTRAL = 1e-12  # keeps the length of a vanishing vector from being divided by
@@ -219,9 +219,7 @@ class _Batch:
 
         For L2 it keeps its length: a short vector is nearer to scattered copies than a unit one.
         """
-        mean = unedited
-        if edited.shape[1]:
-            mean = UNEDITED * unedited + (1 - UNEDITED) * edited.mean(dim=1)
+        mean = (UNEDITED * unedited + edited.sum(dim=1)) / (UNEDITED + edited.shape[1])
         return F.normalize(mean, dim=1) if self._scene.index.metric == "IP" else mean
 
     def _code(self, entries: Tensor) -> Tensor:
