@@ -145,7 +145,7 @@ def _check_activation(config: RunConfig) -> None:
     activation_method(config.activation.method)
     target_rule(config.activation.target)
     settings = config.activation
-    check_specs(settings.optimizer, settings.scheduler, settings.iterations)
+    check_specs(settings.optimizer, settings.scheduler, settings.steps)
 
 
 def _device(config: RunConfig) -> torch.device:

@@ -18,6 +18,10 @@ PUBLISHED = "published"
 _WITH_COMMAS = ("optimizer", "scheduler")  # settings whose values have commas of their own
 
 
+_OPTIONAL = {"psnr": float, "iterations": int}
+"""Types of settings whose default is ``None`` and that are no text."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to release a folder of images.
@@ -106,7 +110,7 @@ def _value(spec: str, key: str, text: str, default: Any) -> Any:
     if isinstance(default, bool):
         kinds: Any = {"True": True, "False": False}.__getitem__
     else:
-        kinds = float if key == "psnr" else str if default is None else type(default)
+        kinds = _OPTIONAL.get(key, str if default is None else type(default))
     try:
         return kinds(text)
     except (ValueError, KeyError):
@@ -119,7 +123,7 @@ def _checked(spec: str, config: ActivationConfig) -> ActivationConfig:
     try:
         activation_method(config.method)
         target_rule(config.target)
-        check_specs(config.optimizer, config.scheduler, config.iterations)
+        check_specs(config.optimizer, config.scheduler, config.steps)
     except ValueError as error:
         raise ValueError(f"--methods {spec}: {error}") from error
     return config

@@ -42,7 +42,7 @@ def test_the_published_defaults_are_the_defaults() -> None:
     # reference: table of flags of the published program; what differs is said in config.py
     published = {
         "seed": 0, "batch_size": 16, "batch_size_eval": 128, "idx_dir": "indexes", "quant": "L2", "nprobe": 1,
-        "kneighbors": 100, "iterations": 10, "optimizer": "Adam,lr=1e-0", "scheduler": "none",
+        "kneighbors": 100, "optimizer": "Adam,lr=1e-0", "scheduler": "none",
         "target": "pq_recons", "loss_f": "cossim", "lambda_f": 1.0, "lambda_i": 1e-2, "use_attenuation": True,
         "scaling": 3.0, "scale_channels": True, "use_tanh": True, "use_attacks_2": False,
         "eval_retrieval": True, "eval_icd": True, "active": True, "save_imgs": True, "debug": False,

@@ -116,7 +116,7 @@ def published(
         seen.append((float(total.detach()), float(loss_f.detach()), float(loss_i.detach())))
         return total
 
-    for step in range(config.iterations):
+    for step in range(config.steps):
         seen.clear()
         before = normalised().detach() * std if on_step else None
         rate = float(optimizer.param_groups[0]["lr"]) if on_step else 0.0

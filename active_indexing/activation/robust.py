@@ -138,7 +138,7 @@ class _Batch:
 
     def _optimised(self, aim: _Aim) -> Tensor:
         """(B, 3, h, w) perturbation at the descriptor's input size, in units of the pixels."""
-        steps = self._config.iterations
+        steps = self._config.steps
         draws = [self._draw(self._config.views) for _ in range(steps)]  # before the loop, which never waits
         velocity = torch.zeros(len(self._work), 3, *self._input, device=self._work.device)
         shift = torch.zeros_like(velocity)

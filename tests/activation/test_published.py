@@ -71,7 +71,7 @@ def run(
     return published(pixels, target, describe, config, torch.Generator().manual_seed(seed), **rest)
 
 
-DEFAULT = ActivationConfig()
+DEFAULT = ActivationConfig(method="published")
 
 
 @pytest.mark.parametrize(
@@ -225,5 +225,5 @@ def test_a_perturbation_that_diverges_says_so() -> None:
 
 
 def test_the_published_defaults() -> None:
-    assert (DEFAULT.iterations, DEFAULT.optimizer, DEFAULT.scheduler) == (10, "Adam,lr=1e-0", "none")
+    assert (DEFAULT.steps, DEFAULT.optimizer, DEFAULT.scheduler) == (10, "Adam,lr=1e-0", "none")
     assert (DEFAULT.lambda_f, DEFAULT.lambda_i, DEFAULT.scaling) == (1.0, 1e-2, 3.0)
