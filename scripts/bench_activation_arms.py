@@ -114,8 +114,9 @@ def _value(spec: str, key: str, text: str, default: Any) -> Any:
     try:
         return kinds(text)
     except (ValueError, KeyError):
+        like = kinds(10) if default is None else default
         raise ValueError(
-            f"--methods {spec}: {key} can't be {text!r}; expected a value like {default}."
+            f"--methods {spec}: {key} can't be {text!r}; expected a value like {like}."
         ) from None
 
 
