@@ -358,7 +358,7 @@ def test_a_diverged_optimisation_is_a_reason_not_an_end(world: Path, quick: dict
         ({"target": "moon"}, "unknown target 'moon'"),
         ({"optimizer": "Sgdd,lr=1"}, "neither torch.optim nor timm.optim has 'Sgdd'"),
         ({"device": "abacus"}, "--device abacus can't be used here"),
-        ({"idx_factory": "Flat", "target": "ivf_cluster"}, "Flat has no cells"),
+        ({"idx_factory": "Flat", "method": "published", "target": "ivf_cluster"}, "Flat has no cells"),
     ],
     ids=str,
 )
