@@ -66,13 +66,11 @@ class EnlargedChange:
     def at(self, strength: float, rows: slice) -> np.ndarray:
         """See :class:`Change`."""
         found = self._bytes[rows]
-        turns = np.arange(len(self._bytes))[rows] % PHASES
-        out = np.empty(found.shape, dtype=np.int16)
-        for turn in range(PHASES):
-            steps = np.arange(256) - 128 + (turn + 0.5) / PHASES - 0.5
-            levels = np.rint(steps * (self._step * strength)).clip(-quality.PEAK, quality.PEAK)
-            out[turns == turn] = levels.astype(np.int16)[found[turns == turn]]
-        return out
+        turns = np.arange(len(self._bytes))[rows, None, None] % PHASES
+        size = np.float32(self._step * strength)
+        levels = found * size
+        levels += ((turns + 0.5) / PHASES - 0.5 - 128).astype(np.float32) * size
+        return np.rint(levels, out=levels).astype(np.int16)
 
 
 @dataclass(frozen=True, eq=False)
