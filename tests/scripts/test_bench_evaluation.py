@@ -77,10 +77,11 @@ def test_the_peak_is_that_of_the_block() -> None:
     with bench_evaluation.peak_memory() as before:
         pass
     with bench_evaluation.peak_memory() as during:
-        held = np.ones(40 * 2**20, np.uint8)
+        held = np.ones(200 * 2**20, np.uint8)
         assert held[-1]
         bench_evaluation.time.sleep(3 * bench_evaluation.POLL_SECONDS)
-    assert 30 < during[0] - before[0] < 80
+    # What earlier tests left behind may be given back meanwhile.
+    assert 100 < during[0] - before[0] < 300
 
 
 @pytest.mark.parametrize("flags", [["--workers", "0"], ["--images", "4"]])
