@@ -107,7 +107,7 @@ class Bench:
         hits, uap = {}, {}
         for nprobe in nprobes:
             index.set_nprobe(nprobe)
-            hits[nprobe] = _hits(index, ids, everyone[:, :-1])
+            hits[nprobe] = hits_of(index, ids, everyone[:, :-1])
             uap[nprobe] = self._uap(index, chains)
         return Outcome(arm, [released.row for _, released in items], hits, uap)
 
@@ -133,7 +133,14 @@ class Bench:
             with np.load(path) as stored:
                 if str(stored["made_from"]) == made_from:
                     return stored["copies"]
-        copies = self._described(queries, attacks)
+        copies = described_copies(
+            [(query.id, query.path) for query in queries],
+            attacks,
+            self.descriptor,
+            self.workers,
+            seed=self.config.seed,
+            progress=self.config.verbose > 0,
+        )
         content = io.BytesIO()
         np.savez(content, copies=copies, made_from=np.array(made_from))
         artefacts.write_bytes(path, content.getvalue())
@@ -148,38 +155,6 @@ class Bench:
             "described_together": block_size(self.descriptor),
         }
 
-    def _described(self, queries: Sequence[QueryImage], attacks: tuple[Attack, ...]) -> np.ndarray:
-        copies = np.full((len(queries), len(attacks), self.descriptor.dim), np.nan, np.float32)
-        known = {(attack.name, attack.param_text): place for place, attack in enumerate(attacks)}
-        jobs = (
-            AttackJob(
-                image_id=query.id,
-                path=query.path,
-                attacks=attacks,
-                seed=self.config.seed,
-                preprocessing=self.descriptor.preprocessing,
-            )
-            for query in queries
-        )
-        together = max(1, block_size(self.descriptor) // len(attacks))
-
-        def described(group: list[Any]) -> list[tuple[list[int], np.ndarray]]:
-            found = iter(describe_blocks([each for one in group for each in one.inputs], self.descriptor))
-            # A random chain comes back under the name of what was drawn; it is always the last attack.
-            places = [[known.get(attack, len(attacks) - 1) for attack in one.attacks] for one in group]
-            return [(at, np.array([next(found) for _ in at])) for at in places]
-
-        with (
-            AttackPool(self.workers) as pool,
-            tqdm(total=len(queries), desc="attacks", unit="img", disable=not self.config.verbose) as bar,
-        ):
-            results = map_in_order(described, groups_of(together, pool.run(jobs)), max(1, self.workers))
-            for row, (at, vectors) in zip(copies, (one for group in results for one in group), strict=True):
-                if at:
-                    row[at] = vectors
-                bar.update()
-        return copies
-
     def _uap(self, index: VectorIndex, chains: Sequence[tuple[int, np.ndarray]]) -> float:
         summary = CopyDetectionSummary(larger_is_better=self.config.index.quant == "IP")
         rows = []
@@ -192,7 +167,52 @@ class Bench:
         return float(summary.table().get("uAP", float("nan")))
 
 
-def _hits(index: VectorIndex, ids: np.ndarray, copies: np.ndarray) -> np.ndarray:
+def described_copies(
+    files: Sequence[tuple[int, Path]],
+    attacks: tuple[Attack, ...],
+    descriptor: Descriptor,
+    workers: int,
+    *,
+    seed: int = 0,
+    progress: bool = False,
+) -> np.ndarray:
+    """Descriptors of attacked copies, (N, attacks, D) float32; ``nan`` for those that failed.
+
+    Args:
+        files: (id, path) of the images.
+        attacks: a random chain, if any, is the last.
+        descriptor: of the copies.
+        workers: attack processes, and groups described at the same time.
+        seed: of the attacks.
+        progress: show a bar.
+    """
+    copies = np.full((len(files), len(attacks), descriptor.dim), np.nan, np.float32)
+    known = {(attack.name, attack.param_text): place for place, attack in enumerate(attacks)}
+    jobs = (
+        AttackJob(image_id=id_, path=path, attacks=attacks, seed=seed, preprocessing=descriptor.preprocessing)
+        for id_, path in files
+    )
+    together = max(1, block_size(descriptor) // len(attacks))
+
+    def described(group: list[Any]) -> list[tuple[list[int], np.ndarray]]:
+        found = iter(describe_blocks([each for one in group for each in one.inputs], descriptor))
+        # A random chain comes back under the name of what was drawn; it is always the last attack.
+        places = [[known.get(attack, len(attacks) - 1) for attack in one.attacks] for one in group]
+        return [(at, np.array([next(found) for _ in at])) for at in places]
+
+    with (
+        AttackPool(workers) as pool,
+        tqdm(total=len(files), desc="attacks", unit="img", disable=not progress) as bar,
+    ):
+        results = map_in_order(described, groups_of(together, pool.run(jobs)), max(1, workers))
+        for row, (at, vectors) in zip(copies, (one for group in results for one in group), strict=True):
+            if at:
+                row[at] = vectors
+            bar.update()
+    return copies
+
+
+def hits_of(index: VectorIndex, ids: np.ndarray, copies: np.ndarray) -> np.ndarray:
     """(N, attacks) float64, see :class:`Outcome`; searched one by one, as an evaluation does."""
     hits = np.full(copies.shape[:2], np.nan)
     for place, attack in zip(*np.nonzero(~np.isnan(copies).any(axis=2)), strict=True):

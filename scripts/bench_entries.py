@@ -35,11 +35,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.attacks import AttackJob, AttackPool, default_attacks
+from active_indexing.attacks import default_attacks
 from active_indexing.concurrency import map_in_order, one_core_per_operation
 from active_indexing.config import MOST_ENTRIES, DescriptorConfig, IndexConfig, RunConfig
 from active_indexing.descriptor_files import open_descriptors
-from active_indexing.descriptors.blocks import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index_store import prepare
@@ -48,6 +47,7 @@ from active_indexing.records import SourceImage, inventory, released_names
 from active_indexing.release import Released, Releaser
 from analysis.entries import recall_against_bytes
 from analysis.intervals import column_means, interval, resample_counts
+from scripts.bench_activation_recall import described_copies, hits_of
 from scripts.bench_scaling import report
 
 ATTACKS = default_attacks()
@@ -90,33 +90,9 @@ def made_arm(config: RunConfig, descriptor: Descriptor, index: VectorIndex, work
             raise ValueError(f"none of the images in {config.data_dir} could be released.")
         ids = [each.row.id for each in released]
         paths = [config.output_dir.parent / each.row.released for each in released]
-        copies = _copies(ids, paths, descriptor, workers)
+        copies = described_copies(list(zip(ids, paths, strict=True)), ATTACKS, descriptor, workers)
     entries = np.stack([each.entries for each in released if each.entries is not None])
     return Arm(np.array(ids), paths, entries, copies)
-
-
-def _copies(ids: list[int], paths: list[Path], descriptor: Descriptor, workers: int) -> np.ndarray:
-    copies = np.full((len(ids), len(ATTACKS), descriptor.dim), np.nan, np.float32)
-    places = {(attack.name, attack.param_text): place for place, attack in enumerate(ATTACKS)}
-    jobs = (
-        AttackJob(image_id=id_, path=path, attacks=ATTACKS, seed=0, preprocessing=descriptor.preprocessing)
-        for id_, path in zip(ids, paths, strict=True)
-    )
-    with AttackPool(workers) as pool:
-        for image, result in enumerate(pool.run(jobs)):
-            found = [places[attack] for attack in result.attacks]
-            copies[image, found] = describe_blocks(result.inputs, descriptor)
-    return copies
-
-
-def found_first(index: VectorIndex, arm: Arm) -> np.ndarray:
-    """(N, A) float64: 1 where the best answer is the copy's image, ``nan`` where there is no copy."""
-    made = ~np.isnan(arm.copies[..., 0])
-    owners = np.broadcast_to(arm.ids[:, None], made.shape)[made]
-    answers = [index.search(copy[None], 1)[0].ids for copy in arm.copies[made]]
-    found = np.full(made.shape, np.nan)
-    found[made] = [len(ids) > 0 and ids[0] == owner for ids, owner in zip(answers, owners, strict=True)]
-    return found
 
 
 class Bench:
@@ -166,7 +142,7 @@ class Bench:
         size = (len(index.to_bytes()) - before) / len(arm.ids)
         for nprobe in probes:
             index.set_nprobe(nprobe)
-            found = found_first(index, arm)
+            found = hits_of(index, arm.ids, arm.copies)
             draws = column_means(found, resample_counts(len(found))).mean(axis=1)
             low, high = interval(draws[:, None])
             yield {

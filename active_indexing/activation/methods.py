@@ -15,6 +15,7 @@ from active_indexing.activation.cells import Cells
 from active_indexing.activation.published import Step, published
 from active_indexing.changes import Change, FullChange
 from active_indexing.config import ActivationConfig
+from active_indexing.descriptors.blocks import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.seeding import torch_generator_for
@@ -47,7 +48,7 @@ class Scene:
     @property
     def device(self) -> torch.device:
         """Where the descriptor is."""
-        return next((weight.device for weight in self.descriptor.parameters()), torch.device("cpu"))
+        return device_of(self.descriptor)
 
 
 @dataclass(frozen=True, eq=False)

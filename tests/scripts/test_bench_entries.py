@@ -10,7 +10,8 @@ from PIL import Image
 
 from active_indexing.indexing import VectorIndex, new_index
 from scripts import bench_entries, select_entries
-from scripts.bench_entries import Arm, found_first
+from scripts.bench_activation_recall import hits_of
+from scripts.bench_entries import Arm
 from scripts.select_entries import CANDIDATES, Candidates
 from tests.conftest import Toy
 from tests.runs import take_images
@@ -103,7 +104,7 @@ def test_recall_worked_out_from_distances_is_that_of_the_index(
     worked_out = Candidates(index, arm).recall(taken)
     filled = VectorIndex.from_bytes(index.to_bytes(), "IVF8,PQ4x4np", "L2")
     filled.add(arm.entries[:, taken].reshape(-1, 16), np.repeat(arm.ids, len(taken)))
-    found = found_first(filled, arm)
+    found = hits_of(filled, arm.ids, arm.copies)
     assert np.isnan(found).sum() == 1
     assert np.isnan(found[3, 4])
     assert worked_out == pytest.approx(np.nanmean(found, axis=0).mean(), abs=0.005)
