@@ -48,7 +48,8 @@ class ManifestRow:
         reason: why it was skipped, or what decoding had to change.
         width: pixels, of the upright image.
         height: pixels.
-        psnr: dB, released file against the input's pixels; ``inf`` when equal.
+        psnr: dB, released file against the same image encoded in the same way without activation (for PNG the
+            input); ``inf`` when equal.
         ssim: structural similarity of the same two.
         linf: largest change, in grey levels.
         cell_before: IVF cell of the input's descriptor; empty without cells.
