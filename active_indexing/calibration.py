@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from active_indexing.artefacts import sha256_file, write_json
-from active_indexing.bootstrap import LEVEL
+from active_indexing.artefacts.atomic import write_json
+from active_indexing.artefacts.csv_tables import parse_id_cell, parse_list_cell
+from active_indexing.artefacts.identity import sha256_file
 from active_indexing.index_store import EMBEDDED_DIR
+from active_indexing.metrics.bootstrap import LEVEL
+from active_indexing.metrics.thresholds import QueryScores, Threshold, next_neighbour_scores, threshold
 from active_indexing.records import NO_MATCH
-from active_indexing.results import parse_id_cell, parse_list_cell
-from active_indexing.score_normalization import next_neighbour_scores
-from active_indexing.thresholds import QueryScores, Threshold, threshold
 
 FORMAT = "active_indexing.calibration/1"
 FILE_NAME = "calibration.json"

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from active_indexing import quality
+from active_indexing.metrics import image_quality
 
 TOLERANCE = 0.03  # dB between the PSNR asked for and the one that was met
 MISS = 0.1  # dB; a worse release is chosen only where there is no better trial, and the manifest tells
@@ -44,7 +44,7 @@ class FullChange:
     def at(self, strength: float, rows: slice) -> np.ndarray:
         """See :class:`Change`."""
         levels = np.rint(self.field[rows] * np.float32(strength))
-        return levels.clip(-quality.PEAK, quality.PEAK).astype(np.int16)
+        return levels.clip(-image_quality.PEAK, image_quality.PEAK).astype(np.int16)
 
 
 class EnlargedChange:
@@ -94,7 +94,9 @@ def changed(pixels: np.ndarray, change: Change, strength: float) -> np.ndarray:
     """Pixels (H, W, 3) uint8 with a change added, clipped to [0, 255]."""
     out = np.empty_like(pixels)
     for rows in _bands(pixels):
-        np.clip(pixels[rows] + change.at(strength, rows), 0, quality.PEAK, out=out[rows], casting="unsafe")
+        np.clip(
+            pixels[rows] + change.at(strength, rows), 0, image_quality.PEAK, out=out[rows], casting="unsafe"
+        )
     return out
 
 
@@ -121,7 +123,7 @@ def at_psnr(
     def met_at(strength: float) -> float:
         if finish is None:
             return _psnr(pixels, change, strength)
-        return quality.psnr(plain, finish(changed(pixels, change, strength)))
+        return image_quality.psnr(plain, finish(changed(pixels, change, strength)))
 
     found = _bracketed(met_at, _first_guess(pixels, change, psnr), psnr)
     if abs(found[1] - psnr) <= TOLERANCE or finish is None or not np.isfinite(found[1]):
@@ -152,7 +154,7 @@ def _first_guess(pixels: np.ndarray, change: Change, psnr: float) -> float:
     """From the change's own mean square, with a twelfth for the rounding."""
     coarse = slice(None, None, max(1, pixels.size // (3 * _BAND_PIXELS)))
     mean_square = float(np.square(change.at(1.0, coarse), dtype=np.float32).mean())
-    wanted = quality.PEAK**2 / 10 ** (psnr / 10)
+    wanted = image_quality.PEAK**2 / 10 ** (psnr / 10)
     return float(np.sqrt(max(wanted - 1 / 12, wanted / 4) / mean_square)) if mean_square else 1.0
 
 
@@ -161,9 +163,9 @@ def _psnr(pixels: np.ndarray, change: Change, strength: float) -> float:
     squares = 0
     for rows in _bands(pixels):
         before = pixels[rows].astype(np.int16)
-        moved = np.clip(before + change.at(strength, rows), 0, quality.PEAK) - before
+        moved = np.clip(before + change.at(strength, rows), 0, image_quality.PEAK) - before
         squares += int(np.square(moved, dtype=np.int32).sum(dtype=np.int64))
-    return float(10 * np.log10(quality.PEAK**2 * pixels.size / squares)) if squares else float("inf")
+    return float(10 * np.log10(image_quality.PEAK**2 * pixels.size / squares)) if squares else float("inf")
 
 
 def _bands(pixels: np.ndarray) -> Iterator[slice]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from active_indexing.checks import at_least, one_of
+
 EXISTING_MODES = ("resume", "overwrite")
 METRICS = ("L2", "IP")
 LOSSES = ("cossim", "l2")
@@ -46,7 +48,7 @@ class DescriptorConfig:
 
     def __post_init__(self) -> None:
         if self.resize_size is not None:
-            _at_least("resize_size", self.resize_size, 1)
+            at_least("resize_size", self.resize_size, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,8 @@ class IndexConfig:
     entries: int = 1
 
     def __post_init__(self) -> None:
-        _one_of("quant", self.quant, METRICS)
-        _at_least("nprobe", self.nprobe, 1)
+        one_of("quant", self.quant, METRICS)
+        at_least("nprobe", self.nprobe, 1)
         if not 1 <= self.entries <= MOST_ENTRIES:
             raise ValueError(f"--entries must be from 1 to {MOST_ENTRIES}, got {self.entries}.")
 
@@ -126,16 +128,16 @@ class ActivationConfig:
     use_tanh: bool = True
 
     def __post_init__(self) -> None:
-        _at_least("iterations", self.steps, 1)
-        _at_least("views", self.views, 0)
-        _at_least("entry_views", self.entry_views, 0)
+        at_least("iterations", self.steps, 1)
+        at_least("views", self.views, 0)
+        at_least("entry_views", self.entry_views, 0)
         if self.strength is not None:
-            _one_of("strength", self.strength, tuple(STRENGTHS))
+            one_of("strength", self.strength, tuple(STRENGTHS))
         if self.psnr is not None and not 20 <= self.psnr <= 60:
             raise ValueError(f"--psnr must be from 20 to 60 dB, got {self.psnr}.")
         if self.psnr is not None and self.strength is not None:
             raise ValueError("--psnr and --strength say the same thing; give one of them.")
-        _one_of("loss_f", self.loss_f, LOSSES)
+        one_of("loss_f", self.loss_f, LOSSES)
         for name in ("lambda_f", "lambda_i", "scaling"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"--{name} must be a finite number, got {getattr(self, name)}.")
@@ -176,8 +178,8 @@ class EvaluationConfig:
     batch_size_eval: int = 128
 
     def __post_init__(self) -> None:
-        _at_least("kneighbors", self.kneighbors, 1)
-        _at_least("batch_size_eval", self.batch_size_eval, 1)
+        at_least("kneighbors", self.kneighbors, 1)
+        at_least("batch_size_eval", self.batch_size_eval, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,15 +226,15 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("seed", self.seed, 0)
-        _at_least("log_freq", self.log_freq, 0)
-        _one_of("existing", self.existing, EXISTING_MODES)
-        _one_of("save_format", self.save_format, SAVE_FORMATS)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("seed", self.seed, 0)
+        at_least("log_freq", self.log_freq, 0)
+        one_of("existing", self.existing, EXISTING_MODES)
+        one_of("save_format", self.save_format, SAVE_FORMATS)
         if self.save_quality is not None:
             _check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
-            _at_least("workers", self.workers, 0)
+            at_least("workers", self.workers, 0)
 
     def settings(self) -> dict[str, Any]:
         """All settings in one flat dict of JSON values; ``configure(**settings)`` gives them back."""
@@ -280,11 +282,6 @@ def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"--{name} must be at least {least}, got {value}.")
-
-
 def _check_quality(quality: int, save_format: str) -> None:
     if not 1 <= quality <= 100:
         raise ValueError(f"--save_quality must be from 1 to 100, got {quality}.")
@@ -293,8 +290,3 @@ def _check_quality(quality: int, save_format: str) -> None:
             "--save_quality is for JPEG and WebP, and --save_format png is lossless: leave it out, or choose "
             "--save_format jpeg, webp or same."
         )
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")

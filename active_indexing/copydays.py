@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from active_indexing import metrics
-from active_indexing.bootstrap import Interval, bootstrap
 from active_indexing.candidates import Search, best_per_query
 from active_indexing.codecs import fit_codec
 from active_indexing.descriptor_sets import DescriptorSet
-from active_indexing.metrics import RankedPairs, rank_pairs, resample
+from active_indexing.metrics import ranking
+from active_indexing.metrics.bootstrap import Interval, bootstrap
+from active_indexing.metrics.ranking import RankedPairs, rank_pairs, resample
 
 ORIGINAL, STRONG = "original", "strong"
 JPEG_QUALITIES = (3, 5, 8, 10, 15, 20, 30, 50, 75)
@@ -171,19 +171,19 @@ def evaluate(
         for block, part in parts.items():
             intervals |= bootstrap(
                 part,
-                lambda drawn, name=block: {name: metrics.mean_average_precision(drawn)},  # type: ignore[misc]
+                lambda drawn, name=block: {name: ranking.mean_average_precision(drawn)},  # type: ignore[misc]
                 replicates=replicates,
                 seed=seed,
             )
         intervals |= bootstrap(
             pairs,
-            lambda drawn: {"overall": metrics.pooled_average_precision(drawn)},
+            lambda drawn: {"overall": ranking.pooled_average_precision(drawn)},
             replicates=replicates,
             seed=seed,
         )
     return CopydaysResult(
-        {block: metrics.mean_average_precision(part) for block, part in parts.items()},
-        metrics.pooled_average_precision(pairs),
+        {block: ranking.mean_average_precision(part) for block, part in parts.items()},
+        ranking.pooled_average_precision(pairs),
         len(block_of),
         intervals,
     )

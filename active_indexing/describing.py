@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from active_indexing.artefacts import fingerprint
+from active_indexing.artefacts.identity import fingerprint
 from active_indexing.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction import extract
-from active_indexing.image_sources import open_source
+from active_indexing.images.listing import open_source
 
 
 @dataclass

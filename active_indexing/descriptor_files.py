@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from active_indexing.artefacts import sha256_file
+from active_indexing.artefacts.identity import sha256_file
 
 CHUNK_ROWS = 65_536
 """Rows held in memory at a time: 128 MiB of 512-d float32."""

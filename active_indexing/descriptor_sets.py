@@ -18,9 +18,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from active_indexing.artefacts import write_bytes
+from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.descriptor_files import open_descriptors, reference_names
-from active_indexing.opening import suffixes
+from active_indexing.images.header import suffixes
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 MATRIX_SUFFIXES = (".npy", ".pth", ".pt")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from active_indexing import metrics
-from active_indexing.bootstrap import Interval, bootstrap
 from active_indexing.candidates import Search, best_pairs, best_per_query
 from active_indexing.codecs import fit_codec
 from active_indexing.descriptor_sets import DescriptorSet
-from active_indexing.metrics import RankedPairs
+from active_indexing.metrics import ranking
+from active_indexing.metrics.bootstrap import Interval, bootstrap
+from active_indexing.metrics.ranking import RankedPairs
 from active_indexing.predictions import GroundTruth, Predictions, rank_predictions
 from active_indexing.score_normalization import ScoreNormalization
 
@@ -183,13 +183,13 @@ def predict(
 
 def figures(pairs: RankedPairs) -> dict[str, float]:
     """The values of ``FIGURES``."""
-    point = metrics.recall_at_precision(pairs, 0.9)
+    point = ranking.recall_at_precision(pairs, 0.9)
     return {
-        "uAP": metrics.average_precision(pairs),
-        "accuracy-at-1": metrics.accuracy_at_1(pairs),
+        "uAP": ranking.average_precision(pairs),
+        "accuracy-at-1": ranking.accuracy_at_1(pairs),
         "recall-at-p90": point.recall,
         "threshold-at-p90": point.threshold,
-        "recall-at-10": metrics.recall_at_rank(pairs, 10),
+        "recall-at-10": ranking.recall_at_rank(pairs, 10),
     }
 
 

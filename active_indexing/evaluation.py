@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from active_indexing.artefacts.journal import KeyedJournal, OtherRunError
 from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import Attack
@@ -19,8 +20,7 @@ from active_indexing.concurrency import groups_of, map_in_order
 from active_indexing.descriptors.blocks import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
-from active_indexing.journal import KeyedJournal, OtherRunError
-from active_indexing.records import NO_MATCH, QueryRow
+from active_indexing.records import NO_MATCH, Failure, QueryRow
 from active_indexing.search import query_rows
 
 
@@ -44,18 +44,6 @@ class QueryImage:
     def key(self) -> str:
         """Tells this content of this image from all others."""
         return f"{self.id} {self.version}"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An attack that could not be applied; its query is in no CSV but ``failures.csv``."""
-
-    stage: str
-    image_index: int
-    path: Path
-    attack: str
-    attack_param: str
-    reason: str
 
 
 class Evaluation:

@@ -6,17 +6,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from active_indexing import artefacts, results
+from active_indexing import results
+from active_indexing.artefacts import csv_tables, identity
 from active_indexing.attacks.pool import AttackPool, prepare_workers
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.attacks.screenshots import BUILT_IN, locate
 from active_indexing.config import EvaluationConfig, RunConfig
 from active_indexing.descriptors.blocks import block_size
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.evaluation import Evaluation, Failure, QueryImage
+from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.folder_release import FolderRelease
+from active_indexing.images.inventory import inventory
 from active_indexing.index_store import PreparedIndex
-from active_indexing.records import NO_MATCH, inventory
+from active_indexing.records import NO_MATCH, Failure
 from active_indexing.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
 
 RETRIEVAL, COPY_DETECTION = "retrieval", "copy_detection"
@@ -86,7 +88,7 @@ class FolderEvaluation:
 
     def identity(self, release: FolderRelease) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
-        return artefacts.fingerprint([self._settings(stage, release) for stage in self._attacks])
+        return identity.fingerprint([self._settings(stage, release) for stage in self._attacks])
 
     def run(self, release: FolderRelease, workers: int, threads: int) -> dict[str, Any]:
         """Evaluate what is not on record yet and write the CSVs.
@@ -124,7 +126,7 @@ class FolderEvaluation:
             "index": self._prepared.inputs,
             "descriptor": self._fingerprint,
             "described_together": block_size(self._descriptor),
-            "protected": artefacts.fingerprint(release.inputs()),
+            "protected": identity.fingerprint(release.inputs()),
             "attacks": [repr(attack) for attack in attacks],
             "templates": [_template_hash(attack) for attack in attacks if attack.options],
         }
@@ -158,7 +160,7 @@ class FolderEvaluation:
             (f.stage, f.image_index, self._shown(f.path), f.attack, f.attack_param, f.reason)
             for f in failures
         )
-        results.write_csv(self._config.output_dir / "failures.csv", results.FAILURE_COLUMNS, rows)
+        csv_tables.write_csv(self._config.output_dir / "failures.csv", results.FAILURE_COLUMNS, rows)
         self._write_names(retrieved)
         return {**content, "failed_attacks": failure_counts(failures)}
 
@@ -169,11 +171,11 @@ class FolderEvaluation:
         if stage.stage == RETRIEVAL:
             summary = RetrievalSummary()
             rows = (results.retrieval_row(block, row) for block, row in summary.watch(blocks))
-            results.write_csv(path, results.RETRIEVAL_COLUMNS, rows)
+            csv_tables.write_csv(path, results.RETRIEVAL_COLUMNS, rows)
         else:
             summary = CopyDetectionSummary(larger_is_better=self._config.index.quant == "IP")
             rows = (results.copy_detection_row(block, row) for block, row in summary.watch(blocks))
-            results.write_csv(path, results.COPY_DETECTION_COLUMNS, rows)
+            csv_tables.write_csv(path, results.COPY_DETECTION_COLUMNS, rows)
         retrieved |= summary.retrieved
         return summary.table()
 
@@ -191,9 +193,9 @@ class FolderEvaluation:
         with open(names, encoding="utf-8", errors="surrogateescape") as lines:
             numbered = enumerate(lines, start=self._prepared.first_reference)
             rows = ((id_, line.rstrip("\n")) for id_, line in numbered if id_ in retrieved)
-            results.write_csv(path, ("id", "name"), rows)
+            csv_tables.write_csv(path, ("id", "name"), rows)
 
 
 def _template_hash(attack: Attack) -> list[str]:
     template = dict(attack.options)["template"]
-    return [] if template in BUILT_IN else [artefacts.sha256_file(Path(path)) for path in locate(template)]
+    return [] if template in BUILT_IN else [identity.sha256_file(Path(path)) for path in locate(template)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -10,13 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from active_indexing.activation.published import Step
-from active_indexing.artefacts import file_state, is_unchanged
+from active_indexing.artefacts.arrays import packed, unpacked
+from active_indexing.artefacts.identity import file_state, is_unchanged
+from active_indexing.artefacts.journal import KeyedJournal, drop_torn_line
 from active_indexing.concurrency import map_as_done
-from active_indexing.journal import KeyedJournal, drop_torn_line
 from active_indexing.records import ManifestRow, SourceImage, released_names
 from active_indexing.release import Released, Releaser
 
@@ -145,7 +144,7 @@ class FolderRelease:
             remove_images(self._output_dir, [before])
 
     def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
-        name, entries = released.row.released, _packed(released.entries)
+        name, entries = released.row.released, packed(released.entries)
         output = file_state(self._output_dir / name) if name else None
         return {"row": asdict(released.row), "entries": entries, "input": before, "output": output}
 
@@ -197,22 +196,6 @@ def remove_images(output_dir: Path, names: Iterable[str]) -> None:
         with suppress(OSError):  # not empty, or gone
             for parent in path.parents[:-1]:
                 (output_dir / parent).rmdir()
-
-
-def _packed(entries: np.ndarray | None) -> dict[str, Any] | None:
-    """(K, D) float32 as its shape and the base64 of its bytes."""
-    if entries is None:
-        return None
-    values = base64.b64encode(entries.astype("<f4").tobytes()).decode()
-    return {"shape": list(entries.shape), "float32": values}
-
-
-def unpacked(packed: dict[str, Any] | None) -> np.ndarray | None:
-    """Entries (K, D) float32 as the journal holds them; ``None`` of a skipped input."""
-    if packed is None:
-        return None
-    values = np.frombuffer(base64.b64decode(packed["float32"]), dtype="<f4").astype(np.float32)
-    return values.reshape(packed["shape"])
 
 
 def _name(item: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing import artefacts
+from active_indexing.artefacts import atomic
 from active_indexing.config import IndexConfig
 from active_indexing.descriptor_files import DescriptorFile, open_descriptors, reference_names
 from active_indexing.indexing import IndexFileError, VectorIndex, new_index
@@ -79,8 +79,8 @@ def save(path: Path, index: VectorIndex, inputs: dict[str, Any]) -> None:
     """Write an index and its side-car; the index last, so that it never lies there unexplained."""
     content = index.to_bytes()
     side_car = {"inputs": inputs, "sha256": _sha256(content), "ntotal": index.ntotal}
-    artefacts.write_json(path.with_suffix(".json"), side_car)
-    artefacts.write_bytes(path, content)
+    atomic.write_json(path.with_suffix(".json"), side_car)
+    atomic.write_bytes(path, content)
 
 
 def load(

@@ -16,9 +16,9 @@ from itertools import islice
 import numpy as np
 import torch
 
-from active_indexing import images
 from active_indexing.descriptors.banded import network_input
-from active_indexing.image_sources import Item
+from active_indexing.images import decoding
+from active_indexing.images.listing import Item
 
 # Images handed out but not yet taken back, per worker: bounds memory, and keeps workers busy while the
 # network describes a batch.
@@ -46,12 +46,14 @@ def prepare(item: Item, preprocessing: Callable[[torch.Tensor], torch.Tensor]) -
     """Decode one image and make the network's input of it."""
     try:
         if "\n" in item.name or "\r" in item.name:
-            raise images.UnreadableImage("its name holds a line break, which filenames.txt cannot; rename it")
+            raise decoding.UnreadableImage(
+                "its name holds a line break, which filenames.txt cannot; rename it"
+            )
         view = item.read().view
         pixels = network_input(
             lambda top, bottom: view[top:bottom], view.shape[0], view.shape[1], preprocessing
         )
-    except images.UnreadableImage as reason:
+    except decoding.UnreadableImage as reason:
         return Prepared(name=item.name, progress=item.progress, pixels=None, reason=str(reason))
     return Prepared(name=item.name, progress=item.progress, pixels=pixels)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from active_indexing.artefacts import remove_leftovers
+from active_indexing.artefacts.arrays import unpacked
+from active_indexing.artefacts.atomic import remove_leftovers
+from active_indexing.artefacts.journal import KeyedJournal, OtherRunError, newest_items
 from active_indexing.config import RunConfig
-from active_indexing.folder_release import IMAGES, NAMES, remove_images, unpacked
-from active_indexing.journal import KeyedJournal, OtherRunError, newest_items
+from active_indexing.folder_release import IMAGES, NAMES, remove_images
 
 JOURNALS = ".journal"
 """Folder of the journals below the output folder."""

@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from active_indexing import artefacts, results, versions
+from active_indexing import results
 from active_indexing.activation.registry import activation_method
+from active_indexing.artefacts import atomic, csv_tables, identity, versions
 from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.folder_evaluation import FolderEvaluation, chosen_attacks, non_matching_queries
 from active_indexing.folder_release import IMAGES, FolderRelease, StepLog
+from active_indexing.images.inventory import inventory
 from active_indexing.index_store import PreparedIndex, prepare
 from active_indexing.optimisers import check_specs
 from active_indexing.output_folder import open_journal
-from active_indexing.records import ManifestRow, SourceImage, inventory
+from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release import Releaser
 from active_indexing.summary import quality_table
 from active_indexing.targets import check_target, target_rule
@@ -77,7 +79,7 @@ def run(config: RunConfig) -> RunSummary:
         content["seconds"] = clock.laps
         if not config.save_imgs:
             release.remove(evaluation.identity(release))
-        artefacts.write_json(config.output_dir / "run.json", content)
+        atomic.write_json(config.output_dir / "run.json", content)
     return RunSummary(config.output_dir, content)
 
 
@@ -99,7 +101,7 @@ def _release(
     if removed and evaluation.identity(release) != before:  # the removed images are needed again
         release.run(releaser, threads=threads, progress=progress)
     rows = (results.manifest_row(released.row) for _, released in release.items())
-    results.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
+    csv_tables.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
 
 
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:
@@ -122,7 +124,7 @@ def _content(
         "versions": versions.versions(),
         "descriptor": {"name": descriptor.name, "dim": descriptor.dim, "fingerprint": fingerprint},
         "index": {**prepared.inputs, "path": prepared.path, "entries": prepared.index.ntotal},
-        "inputs": {"count": len(inputs), "fingerprint": artefacts.fingerprint(inputs)},
+        "inputs": {"count": len(inputs), "fingerprint": identity.fingerprint(inputs)},
         "quality": quality_table(released.row for _, released in release.items()),
     }
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from active_indexing.metrics import RankedPairs, rank_pairs
-from active_indexing.results import write_csv
+from active_indexing.artefacts.csv_tables import write_csv
+from active_indexing.metrics.ranking import RankedPairs, rank_pairs
 
 REFERENCE_COLUMNS = ("reference_id", "ref_id")
 """Names of the second column: of the challenge, and of ViT4ICD."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from active_indexing import images
-from active_indexing.encodings import ENDINGS, format_of
+from active_indexing.images.encoding import ENDINGS, format_of
 
 PROTECTED_BASE = 1 << 62
 """Ids of protected images start here; ids of references are their row numbers, far below."""
@@ -100,37 +98,6 @@ class QueryRow:
         return int(places[0]) if len(places) else None
 
 
-def protected_id(name: str) -> int:
-    """Id of a protected image, in [2**62, 2**63), from its name relative to the folder."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return PROTECTED_BASE | (int.from_bytes(digest[:8], "big") >> 2)
-
-
-def inventory(root: Path, exclude: Path | None = None) -> list[SourceImage]:
-    """The images below a folder, sorted by name.
-
-    Args:
-        root: folder searched recursively, or one image file.
-        exclude: folder that is left out, when it lies below ``root``.
-
-    Raises:
-        FileNotFoundError: no such folder, or no image in it.
-        ValueError: two names with one id (a chance of 1 in 10**12 for a million images).
-    """
-    base = root if root.is_dir() else root.parent
-    sources = []
-    for path in images.find_images(root, exclude):
-        name = path.relative_to(base).as_posix()
-        sources.append(SourceImage(protected_id(name), path, name))
-    if not sources:
-        raise FileNotFoundError(
-            f"no images in {root}: looked, in sub-folders too, for files that end like images."
-        )
-    if len({source.id for source in sources}) != len(sources):
-        raise ValueError(f"two images below {root} have one id; rename one of them.")
-    return sources
-
-
 def released_names(
     sources: Iterable[SourceImage], taken: dict[int, list[str]], save_format: str = "png"
 ) -> dict[int, list[str]]:
@@ -192,3 +159,15 @@ def _reserve(used: set[str], name: str, otherwise: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An attack that could not be applied; its query is in no CSV but ``failures.csv``."""
+
+    stage: str
+    image_index: int
+    path: Path
+    attack: str
+    attack_param: str
+    reason: str

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from active_indexing import encodings, images, quality
 from active_indexing.activation.methods import Movement, Scene, Task
 from active_indexing.activation.published import Step
 from active_indexing.activation.registry import activation_method
-from active_indexing.artefacts import write_bytes
+from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.changes import MISS, VisibleChange, at_psnr, changed
 from active_indexing.concurrency import Budget, Together
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.banded import shrunk
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.entries import ENTRY_EDITS, described_edits
+from active_indexing.images import decoding, encoding
+from active_indexing.images.picture import Picture
 from active_indexing.indexing import VectorIndex
+from active_indexing.metrics import image_quality
 from active_indexing.records import ManifestRow, SourceImage
 
 PIXELS_AT_ONCE = 32_000_000
@@ -84,10 +86,10 @@ class Releaser:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
         """
         try:
-            picture = images.read(source.path)
+            picture = decoding.read(source.path)
             with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
                 return self._release(source, picture, names)
-        except (images.UnreadableImage, _Diverged) as error:
+        except (decoding.UnreadableImage, _Diverged) as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
@@ -95,16 +97,16 @@ class Releaser:
             reason = "not enough memory for an image of this size"
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
-    def _release(self, source: SourceImage, picture: images.Picture, names: Sequence[str]) -> Released:
+    def _release(self, source: SourceImage, picture: Picture, names: Sequence[str]) -> Released:
         original = self._describe(picture.view)
         keep = self._config.save_format == "same"
-        plan = encodings.plan(picture, names, self._config.save_quality, keep_lossless=keep)
+        plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=keep)
 
         def encoded(pixels: np.ndarray) -> bytes:
-            return encodings.encode(pixels, picture.alpha, plan.metadata, plan.encoding)
+            return encoding.encode(pixels, picture.alpha, plan.metadata, plan.encoding)
 
         def decoded(pixels: np.ndarray) -> np.ndarray:
-            return images.read_bytes(encoded(pixels)).native
+            return decoding.read_bytes(encoded(pixels)).native
 
         finish = None if plan.encoding.is_lossless else decoded
         pixels, entry, notes = picture.native, original, [*picture.notes, *plan.notes]
@@ -114,7 +116,7 @@ class Releaser:
             entry, notes = movement.entry, [*notes, *told]
         path = self._folder / plan.name
         write_bytes(path, encoded(pixels))
-        shipped = images.read(path)
+        shipped = decoding.read(path)
         plain = picture.native if finish is None else finish(picture.native)
         before, after = self._cell(original), self._cell(self._describe(shipped.view))
         height, width = picture.native.shape[:2]
@@ -126,16 +128,16 @@ class Releaser:
             reason="; ".join(notes),
             width=width,
             height=height,
-            psnr=quality.psnr(plain, shipped.native),
-            ssim=quality.ssim(plain, shipped.native),
-            linf=quality.linf(plain, shipped.native),
+            psnr=image_quality.psnr(plain, shipped.native),
+            ssim=image_quality.ssim(plain, shipped.native),
+            linf=image_quality.linf(plain, shipped.native),
             cell_before=before,
             cell_after=after,
         )
         edits = described_edits(shipped.view, ENTRY_EDITS[: self._config.index.entries - 1], self._scene)
         return Released(row, np.concatenate([entry[None], edits]))
 
-    def _movement(self, source: SourceImage, picture: images.Picture, original: np.ndarray) -> Movement:
+    def _movement(self, source: SourceImage, picture: Picture, original: np.ndarray) -> Movement:
         try:
             return self._move(Task(source.id, picture.view, picture.alpha, original))
         except ValueError as error:  # settings were checked before: it is this image
@@ -152,7 +154,7 @@ class Releaser:
 
 
 def _moved(
-    picture: images.Picture, movement: Movement, finish: Callable[[np.ndarray], np.ndarray] | None
+    picture: Picture, movement: Movement, finish: Callable[[np.ndarray], np.ndarray] | None
 ) -> tuple[np.ndarray, list[str]]:
     """Pixels to release, made for the sRGB view and added to the file's own colours, and what to tell."""
     change, native, notes = movement.change, picture.native, []

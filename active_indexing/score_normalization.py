@@ -101,16 +101,3 @@ def parse_score_normalization(text: str) -> ScoreNormalization | None:
         f"score normalisation {text!r} is none of: none, FACTOR[FIRST,LAST] such as 1.0[0,2], FACTOR*meanN, "
         "FACTOR*minN."
     )
-
-
-def next_neighbour_scores(scores: np.ndarray, factor: float = 1.0) -> np.ndarray:
-    """Scores of a query's answers, each less the score of the next answer (published active_indexing).
-
-    Args:
-        scores: (n,) descending.
-        factor: weight of the next score; published: 1.
-
-    Returns:
-        (max(n - 1, 0),): the last answer has no next one and is left out.
-    """
-    return scores[:-1] - factor * scores[1:]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from active_indexing.evaluation import Failure
-from active_indexing.metrics import average_precision_of_rank, micro_average_precision, recall_at
-from active_indexing.records import NO_MATCH, ManifestRow, QueryRow
+from active_indexing.metrics.retrieval import average_precision_of_rank, micro_average_precision, recall_at
+from active_indexing.records import NO_MATCH, Failure, ManifestRow, QueryRow
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from active_indexing.metrics import micro_average_precision
+from active_indexing.metrics.retrieval import micro_average_precision
 from analysis.intervals import interval, resample_counts
 from analysis.runs import Run
 

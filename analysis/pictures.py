@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from active_indexing import colour, exif
-from active_indexing.opening import cut_to_8_bit, open_still, quiet_pillow
+from active_indexing.images import colour, metadata
+from active_indexing.images.header import cut_to_8_bit, open_still, quiet_pillow
 from analysis.runs import Run
 
 MAX_PIXELS = 100_000_000
@@ -32,7 +32,7 @@ def read(path: Path) -> np.ndarray:
     with open(path, "rb") as file, quiet_pillow, open_still(file, MAX_PIXELS) as image:
         cut_to_8_bit(image)
         image.load()
-        return colour.planes(image, exif.orientation(image)).view
+        return colour.planes(image, metadata.orientation(image)).view
 
 
 def pair(run: Run, row: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:

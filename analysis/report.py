@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
-from active_indexing.artefacts import write_text
+from active_indexing.artefacts.atomic import write_text
 from analysis import cells, copies, gallery, plots, tables
 from analysis.recall import MEAN, PUBLISHED_MEAN, label, recall_table, strength_table
 from analysis.runs import Run, baseline_and_best, open_runs

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.artefacts import write_json
+from active_indexing.artefacts.atomic import write_json
 
 MATCHES = "groundtruth_matches.csv"
 PART_MATCHES = "*_queries_groundtruth.csv"

@@ -35,10 +35,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing import artefacts
+from active_indexing.artefacts import atomic, identity
 from active_indexing.config import EXISTING_MODES, METRICS, SAVE_FORMATS, IndexConfig, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.records import SourceImage, inventory
+from active_indexing.images.inventory import inventory
+from active_indexing.records import SourceImage
 from analysis.gains import SEEN, UNSEEN
 from analysis.intervals import RESAMPLES
 from analysis.method_plots import recall_against_psnr, seconds_against_megapixels
@@ -172,7 +173,7 @@ def _cost(bench: Bench, arm: Arm, sources: Sequence[SourceImage], folder: Path, 
         "format": [config.save_format, config.save_quality],
         "seed": config.seed,
         "workers": bench.workers,
-        "sources": [(source.name, artefacts.sha256_file(source.path)) for source in sources],
+        "sources": [(source.name, identity.sha256_file(source.path)) for source in sources],
     }
 
     def measured() -> dict[str, Any]:
@@ -185,13 +186,13 @@ def _cost(bench: Bench, arm: Arm, sources: Sequence[SourceImage], folder: Path, 
 
 def _kept(path: Path, made_from: dict[str, Any], compute: Callable[[], Any]) -> Any:
     """What a file keeps, computed when it is missing or was made from something else."""
-    made_by = artefacts.fingerprint(made_from)
+    made_by = identity.fingerprint(made_from)
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["made_from"] == made_by:
             return kept["value"]
     value = compute()
-    artefacts.write_json(path, {"made_from": made_by, "value": value})
+    atomic.write_json(path, {"made_from": made_by, "value": value})
     return value
 
 
@@ -235,7 +236,7 @@ def _header(arguments: argparse.Namespace, bench: Bench) -> str:
 
 
 def _save(figure: Any, path: Path) -> None:
-    with artefacts.atomic_file(path) as file:
+    with atomic.atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
 

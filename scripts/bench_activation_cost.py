@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from active_indexing import encodings, images
-from active_indexing.artefacts import write_bytes
+from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.concurrency import map_as_done, one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.blocks import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.folder_release import IMAGES
+from active_indexing.images import decoding, encoding
 from active_indexing.indexing import VectorIndex
 from active_indexing.records import SourceImage, released_names
 from active_indexing.release import Releaser
@@ -136,12 +136,12 @@ def _parts(
     if path is None:
         return None
     started = time.perf_counter()
-    picture, shipped = images.read(source.path), images.read(path)
+    picture, shipped = decoding.read(source.path), decoding.read(path)
     decode = time.perf_counter() - started
     keep = config.save_format == "same"
-    plan = encodings.plan(picture, [path.name], config.save_quality, keep_lossless=keep)
+    plan = encoding.plan(picture, [path.name], config.save_quality, keep_lossless=keep)
     started = time.perf_counter()
-    content = encodings.encode(shipped.native, picture.alpha, plan.metadata, plan.encoding)
+    content = encoding.encode(shipped.native, picture.alpha, plan.metadata, plan.encoding)
     write_bytes(path, content)
     encode = time.perf_counter() - started
     bare = seconds_of(passes, descriptor)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing import artefacts
+from active_indexing.artefacts import atomic, identity
 from active_indexing.attacks import AttackJob, AttackPool, default_attacks
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack
 from active_indexing.concurrency import groups_of, map_in_order, one_core_per_operation
@@ -127,7 +127,7 @@ class Bench:
         """(N, attacks, D) float32 descriptors of attacked copies, ``nan`` for those that failed."""
         if not queries:
             return np.zeros((0, len(attacks), self.descriptor.dim), np.float32)
-        made_from = artefacts.fingerprint(self._made_from(queries, attacks))
+        made_from = identity.fingerprint(self._made_from(queries, attacks))
         path = folder / "copies.npz"
         if path.exists() and self.config.existing == "resume":
             with np.load(path) as stored:
@@ -143,7 +143,7 @@ class Bench:
         )
         content = io.BytesIO()
         np.savez(content, copies=copies, made_from=np.array(made_from))
-        artefacts.write_bytes(path, content.getvalue())
+        atomic.write_bytes(path, content.getvalue())
         return copies
 
     def _made_from(self, queries: Sequence[QueryImage], attacks: tuple[Attack, ...]) -> dict[str, Any]:

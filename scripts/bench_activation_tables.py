@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from active_indexing import artefacts, results
+from active_indexing.artefacts import atomic, csv_tables
 from active_indexing.summary import quality_table
 from analysis.gains import Estimate, familiarity, gain, gain_ratio, recall
 from scripts.bench_activation_arms import PASSIVE, PUBLISHED
@@ -135,7 +135,7 @@ def cost_rows(costs: Mapping[tuple[str, str], Cost], share: float) -> list[dict[
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """A CSV; unknown numbers are empty cells."""
     cells = ([None if _unknown(value) else value for value in row.values()] for row in rows)
-    results.write_csv(path, list(rows[0]), cells)
+    csv_tables.write_csv(path, list(rows[0]), cells)
 
 
 def markdown(title: str, rows: Sequence[dict[str, Any]], shown: Mapping[str, str] | None = None) -> str:
@@ -149,7 +149,7 @@ def markdown(title: str, rows: Sequence[dict[str, Any]], shown: Mapping[str, str
 def write_page(path: Path, parts: Sequence[str]) -> str:
     """Parts of a page with lines between them; the text that was written."""
     text = "\n".join(parts)
-    artefacts.write_text(path, text)
+    atomic.write_text(path, text)
     return text
 
 

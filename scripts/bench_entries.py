@@ -41,9 +41,10 @@ from active_indexing.config import MOST_ENTRIES, DescriptorConfig, IndexConfig, 
 from active_indexing.descriptor_files import open_descriptors
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.images.inventory import inventory
 from active_indexing.index_store import prepare
 from active_indexing.indexing import VectorIndex
-from active_indexing.records import SourceImage, inventory, released_names
+from active_indexing.records import SourceImage, released_names
 from active_indexing.release import Released, Releaser
 from analysis.entries import recall_against_bytes
 from analysis.intervals import column_means, interval, resample_counts

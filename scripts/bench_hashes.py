@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing import images
-from active_indexing.artefacts import write_text
+from active_indexing.artefacts.atomic import write_text
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import default_attacks
-from active_indexing.image_sources import open_source
-from active_indexing.records import inventory
+from active_indexing.images import decoding
+from active_indexing.images.inventory import inventory
+from active_indexing.images.listing import open_source
 from active_indexing.seeding import generator_for
 
 Hash = Callable[[Image.Image], np.ndarray]
@@ -74,7 +74,7 @@ def found_first(query: np.ndarray, own: int, database: np.ndarray) -> bool:
 def measure(photos: Path, references: Path, maker: dict[str, Hash]) -> pd.DataFrame:
     """R@1 per attack, one column per hash, and the number of queries."""
     sources = inventory(photos)
-    views = [Image.fromarray(images.read(source.path).view) for source in sources]
+    views = [Image.fromarray(decoding.read(source.path).view) for source in sources]
     database = {name: [make(view) for view in views] for name, make in maker.items()}
     for item in tqdm(open_source(references).items(0), desc="references"):
         view = Image.fromarray(item.read().view)

@@ -33,9 +33,10 @@ from active_indexing.concurrency import map_as_done, one_core_per_operation
 from active_indexing.config import DescriptorConfig, EvaluationConfig, IndexConfig, RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.images.inventory import inventory
 from active_indexing.index_store import prepare
 from active_indexing.indexing import VectorIndex
-from active_indexing.records import SourceImage, inventory
+from active_indexing.records import SourceImage
 from active_indexing.release import Releaser
 from active_indexing.targets import pq_recons
 

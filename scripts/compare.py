@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.artefacts import write_text
+from active_indexing.artefacts.atomic import write_text
 from analysis import tables
 
 

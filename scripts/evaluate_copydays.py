@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from active_indexing import copydays, describing
-from active_indexing.bootstrap import REPLICATES, Interval
+from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.copydays import SIZES, STRONG, CopydaysData, CopydaysResult
 from active_indexing.descriptor_sets import open_set
-from active_indexing.results import write_csv
+from active_indexing.metrics.bootstrap import REPLICATES, Interval
 
 METRICS_FILE, BLOCKS_FILE = "copydays_metrics.csv", "copydays_blocks.csv"
 UNKNOWN = Interval(float("nan"), float("nan"))

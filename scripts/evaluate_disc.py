@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from active_indexing import describing, disc, predictions
-from active_indexing.bootstrap import REPLICATES
+from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.codecs import default_codecs
 from active_indexing.descriptor_sets import open_set
+from active_indexing.metrics.bootstrap import REPLICATES
 from active_indexing.predictions import GroundTruth
-from active_indexing.results import write_csv
 from active_indexing.score_normalization import ScoreNormalization, parse_score_normalization
 
 METRICS_FILE = "disc_metrics.csv"

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from active_indexing.descriptors.loading import load_descriptor
     from active_indexing.extraction import extract
-    from active_indexing.image_sources import open_source
+    from active_indexing.images.listing import open_source
 
     began = time.monotonic()
     try:

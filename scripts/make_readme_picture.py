@@ -13,7 +13,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.artefacts import atomic_file
+from active_indexing.artefacts.atomic import atomic_file
 from analysis.figures import side_by_side
 
 

@@ -24,6 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
 from active_indexing.config import DescriptorConfig, IndexConfig
 from active_indexing.descriptors.blocks import describe_blocks
@@ -32,7 +33,6 @@ from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index_store import prepare
 from active_indexing.indexing import VectorIndex
 from active_indexing.output_folder import recorded_entries
-from active_indexing.results import write_csv
 from analysis.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
 from analysis.runs import Run, open_runs
 

@@ -26,11 +26,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing import images
 from active_indexing.activation.methods import Scene
 from active_indexing.config import MOST_ENTRIES, DescriptorConfig, IndexConfig, RunConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.entries import ENTRY_EDITS, EntryEdit, described_edits
+from active_indexing.images import decoding
 from active_indexing.index_store import prepare
 from active_indexing.indexing import VectorIndex
 from scripts.bench_entries import Arm, made_arm
@@ -120,7 +120,7 @@ def chosen(data_dir: Path, workers: int, count: int) -> Iterator[tuple[str, floa
         config = RunConfig(data_dir=data_dir, output_dir=Path(work, "imgs"))
         arm = made_arm(config, descriptor, index, workers)
         scene = Scene(descriptor, index, config.activation)
-        edited = [described_edits(images.read(path).view, CANDIDATES, scene) for path in arm.paths]
+        edited = [described_edits(decoding.read(path).view, CANDIDATES, scene) for path in arm.paths]
     entries = np.concatenate([arm.entries, np.stack(edited)], axis=1)
     candidates = Candidates(index, replace(arm, entries=entries))
     yield "the method's entry alone", candidates.recall([0])

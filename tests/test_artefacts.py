@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_indexing import artefacts
+from active_indexing.artefacts import atomic, identity
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -19,7 +19,7 @@ json_values = st.recursive(
 
 
 def test_a_file_appears_whole_and_leaves_no_other(tmp_path: Path) -> None:
-    with artefacts.atomic_file(tmp_path / "new" / "a.bin") as file:
+    with atomic.atomic_file(tmp_path / "new" / "a.bin") as file:
         file.write(b"first ")
         assert not (tmp_path / "new" / "a.bin").exists()
         file.write(b"second")
@@ -29,9 +29,9 @@ def test_a_file_appears_whole_and_leaves_no_other(tmp_path: Path) -> None:
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    artefacts.write_bytes(path, b"old")
+    atomic.write_bytes(path, b"old")
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - raised while the file is open
-        with artefacts.atomic_file(path) as file:
+        with atomic.atomic_file(path) as file:
             file.write(b"half of the n")
             raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
@@ -41,10 +41,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path) -
 def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".hidden.tmp", "a.tmp", ".writing-not.png", "imgs.png"):
         (tmp_path / name).write_text("user's own")
-    block = artefacts.atomic_file(tmp_path / "a.bin")
+    block = atomic.atomic_file(tmp_path / "a.bin")
     block.__enter__()  # and never left: what a kill does
     assert len(list(tmp_path.iterdir())) == 5
-    artefacts.remove_leftovers([tmp_path, tmp_path / "missing"])
+    atomic.remove_leftovers([tmp_path, tmp_path / "missing"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".hidden.tmp",
         ".writing-not.png",
@@ -55,48 +55,48 @@ def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path: Path
 
 def test_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    artefacts.write_text(tmp_path / "atomic", "x")
+    atomic.write_text(tmp_path / "atomic", "x")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
-    artefacts.write_bytes(tmp_path / "a", b"abc")
-    assert artefacts.sha256_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    atomic.write_bytes(tmp_path / "a", b"abc")
+    assert identity.sha256_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_json_keeps_accents_and_writes_paths_as_text(tmp_path: Path) -> None:
-    artefacts.write_json(tmp_path / "a.json", {"where": Path("photos/été")})
+    atomic.write_json(tmp_path / "a.json", {"where": Path("photos/été")})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"where": "photos/été"}
     assert "été" in (tmp_path / "a.json").read_text("utf-8")
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
 def test_fingerprints_do_not_depend_on_the_order_of_keys(content: dict) -> None:
-    assert artefacts.fingerprint(content) == artefacts.fingerprint(dict(reversed(content.items())))
+    assert identity.fingerprint(content) == identity.fingerprint(dict(reversed(content.items())))
 
 
 def test_any_change_changes_the_fingerprint() -> None:
     contents = [{}, {"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": [1]}, {"a": {"a": 1}}, {"a": None}]
-    assert len({artefacts.fingerprint(content) for content in contents}) == len(contents)
+    assert len({identity.fingerprint(content) for content in contents}) == len(contents)
 
 
 def test_a_file_is_unchanged_until_its_bytes_change(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")
-    state = json.loads(json.dumps(artefacts.file_state(path)))
-    assert artefacts.is_unchanged(path, state)
+    state = json.loads(json.dumps(identity.file_state(path)))
+    assert identity.is_unchanged(path, state)
     os.utime(path, ns=(1, 1))  # copied without its time
-    assert artefacts.is_unchanged(path, state)
+    assert identity.is_unchanged(path, state)
     path.write_bytes(b"abd")
-    assert not artefacts.is_unchanged(path, state)
+    assert not identity.is_unchanged(path, state)
     path.write_bytes(b"abcd")
-    assert not artefacts.is_unchanged(path, state)
+    assert not identity.is_unchanged(path, state)
     path.unlink()
-    assert not artefacts.is_unchanged(path, state)
+    assert not identity.is_unchanged(path, state)
 
 
 def test_what_is_no_file_has_no_state(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "missing", "."):
-        assert artefacts.file_state(tmp_path / name) is None
-    assert not artefacts.is_unchanged(tmp_path / "pipe", None)
+        assert identity.file_state(tmp_path / name) is None
+    assert not identity.is_unchanged(tmp_path / "pipe", None)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from active_indexing import calibration, results
+from active_indexing.artefacts import csv_tables
 from active_indexing.index_store import EMBEDDED_DIR
+from active_indexing.metrics.thresholds import QueryScores, threshold
 from active_indexing.records import NO_MATCH, QueryRow
-from active_indexing.thresholds import QueryScores, threshold
 
 INF = float("inf")
 
@@ -38,7 +39,7 @@ def a_run(folder: Path, rows: list[QueryRow], quant: str = "L2", index: Path | N
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(content))
     cells = (results.copy_detection_row(0, each) for each in rows)
-    results.write_csv(folder / "icd_df.csv", results.COPY_DETECTION_COLUMNS, cells)
+    csv_tables.write_csv(folder / "icd_df.csv", results.COPY_DETECTION_COLUMNS, cells)
     return folder
 
 

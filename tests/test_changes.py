@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing import quality
 from active_indexing.changes import TOLERANCE, EnlargedChange, FullChange, VisibleChange, at_psnr, changed
+from active_indexing.metrics import image_quality
 from tests.conftest import pattern
 
 WHOLE = slice(None)
@@ -120,7 +120,7 @@ def test_every_image_meets_its_decibels_in_png(kind: str, asked: float) -> None:
     for change in (EnlargedChange(field(16, 16), pixels.shape[:2]), FullChange(field(*pixels.shape[:2]))):
         strength, met = at_psnr(pixels, change, asked)
         assert met == pytest.approx(asked, abs=0.1)
-        assert quality.psnr(pixels, changed(pixels, change, strength)) == pytest.approx(met, abs=1e-9)
+        assert image_quality.psnr(pixels, changed(pixels, change, strength)) == pytest.approx(met, abs=1e-9)
 
 
 @pytest.mark.parametrize("asked", [34.0, 38.0, 42.0])
@@ -130,7 +130,7 @@ def test_decibels_are_those_behind_a_lossy_format(kind: str, asked: float) -> No
     change = EnlargedChange(field(16, 16), pixels.shape[:2])
     strength, met = at_psnr(pixels, change, asked, jpeg)
     assert met == pytest.approx(asked, abs=0.1)
-    assert quality.psnr(jpeg(pixels), jpeg(changed(pixels, change, strength))) == met
+    assert image_quality.psnr(jpeg(pixels), jpeg(changed(pixels, change, strength))) == met
 
 
 @pytest.mark.parametrize("asked", [38.0, 42.0, 46.0])
@@ -167,7 +167,7 @@ def test_what_cannot_be_met_gets_the_nearest_trial_and_says_what_it_met(
     assert np.isfinite(strength)
     assert abs(met - 50.0) > TOLERANCE
     done = finish or same
-    assert quality.psnr(done(pixels), done(changed(pixels, change, strength))) == met
+    assert image_quality.psnr(done(pixels), done(changed(pixels, change, strength))) == met
 
 
 def test_the_nearest_of_two_levels_is_taken() -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from active_indexing import encodings, images
-from active_indexing.encodings import DEFAULT_QUALITY, Encoding, encode, encoding_for
-from active_indexing.images import Metadata, Picture
-from active_indexing.quality import psnr
-from active_indexing.source_file import SourceFile
+from active_indexing.images import decoding
+from active_indexing.images.encoding import DEFAULT_QUALITY, Encoding, Plan, encode, encoding_for, format_of
+from active_indexing.images.encoding import plan as planned
+from active_indexing.images.picture import Metadata, Picture
+from active_indexing.images.source_encoding import SourceFile
+from active_indexing.metrics.image_quality import psnr
 from tests.conftest import pattern
 from tests.data import icc
 
@@ -44,10 +45,10 @@ def opened(content: bytes) -> Image.Image:
     return image
 
 
-def released(content: bytes, name: str, **options: object) -> tuple[encodings.Plan, bytes]:
+def released(content: bytes, name: str, **options: object) -> tuple[Plan, bytes]:
     """The file that a source file becomes, unchanged."""
-    picture = images.read_bytes(content)
-    plan = encodings.plan(picture, [name, "spare.png"], **options)
+    picture = decoding.read_bytes(content)
+    plan = planned(picture, [name, "spare.png"], **options)
     return plan, encode(picture.native, picture.alpha, plan.metadata, plan.encoding)
 
 
@@ -60,7 +61,7 @@ def released(content: bytes, name: str, **options: object) -> tuple[encodings.Pl
 def test_what_is_encoded_without_loss_is_read_back_to_the_bit(encoding, size, with_alpha):
     native = random_rgb(*size)
     alpha = random_rgb(*size, seed=2)[..., 0] if with_alpha else None
-    picture = images.read_bytes(encode(native, alpha, Metadata(), encoding))
+    picture = decoding.read_bytes(encode(native, alpha, Metadata(), encoding))
     np.testing.assert_array_equal(picture.native, native)
     if with_alpha:
         np.testing.assert_array_equal(picture.alpha, alpha)
@@ -75,7 +76,7 @@ def test_lossy_formats_lose_less_at_a_higher_quality(format):
     for quality in (1, 50, 90, 100):
         content = encode(native, None, Metadata(), Encoding(format=format, quality=quality))
         assert opened(content).format == format.upper()
-        found.append((psnr(native, images.read_bytes(content).native), len(content)))
+        found.append((psnr(native, decoding.read_bytes(content).native), len(content)))
     assert found == sorted(found)
     assert found[2][0] > 33
 
@@ -83,7 +84,7 @@ def test_lossy_formats_lose_less_at_a_higher_quality(format):
 def test_lossy_webp_keeps_alpha_and_hidden_colours():
     native = np.full((32, 32, 3), (200, 60, 30), np.uint8)
     alpha = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
-    picture = images.read_bytes(encode(native, alpha, Metadata(), WEBP))
+    picture = decoding.read_bytes(encode(native, alpha, Metadata(), WEBP))
     np.testing.assert_array_equal(picture.alpha, alpha)
     assert np.abs(picture.native.astype(int) - native).max() <= 4
 
@@ -116,7 +117,7 @@ def test_progressive_jpeg_of_noise_at_the_finest_tables_is_still_a_jpeg(capfd):
     noise = random_rgb(200, 200)
     fine = Encoding(format="jpeg", tables=((1,) * 64,), subsampling="4:4:4", progressive=True)
     content = encode(noise, None, Metadata(), fine)
-    assert psnr(noise, images.read_bytes(content).native) > 48
+    assert psnr(noise, decoding.read_bytes(content).native) > 48
     assert content == encode(noise, None, Metadata(), replace(fine, progressive=False))
     capfd.readouterr()  # libjpeg says so on the terminal
 
@@ -137,8 +138,8 @@ def test_metadata_travels_from_every_container_to_every_format(encoding, kind):
         text.add_itxt("XML:com.adobe.xmp", packet.decode())
     if kind == "TIFF":
         exif[700], exif[0x8769] = packet, dict(exif.get_ifd(0x8769))
-    source = images.read_bytes(file_of(random_rgb(8, 8), kind, **options))
-    found = images.read_bytes(encode(source.native, source.alpha, source.metadata, encoding))
+    source = decoding.read_bytes(file_of(random_rgb(8, 8), kind, **options))
+    found = decoding.read_bytes(encode(source.native, source.alpha, source.metadata, encoding))
     assert found.metadata.icc_profile == icc.adobe_rgb()
     assert found.metadata.xmp == packet
     kept = Image.Exif()
@@ -152,7 +153,7 @@ def test_metadata_travels_from_every_container_to_every_format(encoding, kind):
 def test_the_resolution_is_in_the_header_of_png_and_jpeg_and_in_the_exif_of_webp():
     metadata = Metadata(dpi=(300, 72))
     for encoding, error in ((PNG, 0.02), (JPEG, 0)):  # PNG counts per metre
-        found = images.read_bytes(encode(random_rgb(), None, metadata, encoding)).metadata
+        found = decoding.read_bytes(encode(random_rgb(), None, metadata, encoding)).metadata
         assert found.dpi == pytest.approx(metadata.dpi, abs=error)
     webp = opened(encode(random_rgb(), None, metadata, WEBP))
     assert [webp.getexif()[X_RESOLUTION + place] for place in (0, 1)] == [300, 72]
@@ -172,13 +173,13 @@ def test_what_jpeg_has_no_room_for_is_left_out_with_a_note():
         ),
     ):
         picture = Picture(native=random_rgb(), view=random_rgb(), alpha=None, metadata=metadata, notes=())
-        plan = encodings.plan(picture, ["a.jpg", "a.png"])
+        plan = planned(picture, ["a.jpg", "a.png"])
         assert plan.notes == notes
         content = encode(picture.native, None, plan.metadata, plan.encoding)
         assert opened(content).info.get("xmp") == (None if notes else metadata.xmp)
         assert opened(content).info.get("exif", b"")[6:] == (b"" if notes else metadata.exif)
-        assert encodings.plan(picture, ["a.webp", "a.png"]).notes == ()
-        assert encodings.plan(picture, ["a.png"]).metadata == metadata
+        assert planned(picture, ["a.webp", "a.png"]).notes == ()
+        assert planned(picture, ["a.png"]).metadata == metadata
 
 
 # What a source keeps
@@ -201,9 +202,9 @@ def test_a_jpeg_of_a_jpeg_has_its_tables_subsampling_and_mode(tables, subsamplin
 
 def test_an_unchanged_jpeg_hardly_changes_when_it_is_encoded_again():
     source = file_of(photo(), "JPEG", quality=60)
-    before = images.read_bytes(source).native
-    again = images.read_bytes(released(source, "a.jpg")[1]).native
-    other = images.read_bytes(released(source, "a.jpg", quality=61)[1]).native
+    before = decoding.read_bytes(source).native
+    again = decoding.read_bytes(released(source, "a.jpg")[1]).native
+    other = decoding.read_bytes(released(source, "a.jpg", quality=61)[1]).native
     assert psnr(before, again) > psnr(before, other) + 6
 
 
@@ -214,8 +215,8 @@ def test_a_grey_jpeg_stays_grey_at_its_own_table_and_at_a_quality():
         assert opened(content).mode == "L"
     _, content = released(source, "a.jpg")
     assert opened(content).quantization == opened(source).quantization
-    picture = images.read_bytes(source)
-    assert psnr(picture.native, images.read_bytes(content).native) > 45
+    picture = decoding.read_bytes(source)
+    assert psnr(picture.native, decoding.read_bytes(content).native) > 45
     assert opened(released(source, "a.webp")[1]).mode == "RGB"
 
 
@@ -227,7 +228,7 @@ def test_rare_chroma_layouts_become_the_next_finer_one(sampling, expected):
     content = bytearray(file_of(np.zeros((8, 8, 3), np.uint8), "JPEG", subsampling="4:4:4"))
     start = content.index(b"\xff\xc0") + 10  # components: number, sampling, table
     content[start + 1] = sampling[0] * 16 + sampling[1]
-    picture = images.read_bytes(bytes(content))
+    picture = decoding.read_bytes(bytes(content))
     assert picture.file.subsampling == expected
 
 
@@ -252,11 +253,11 @@ def test_a_quality_replaces_the_tables_of_the_source():
 @pytest.mark.parametrize("more", [{}, {"exif": b"MM\0*\0\0\0\x08\0\0", "icc_profile": icc.adobe_rgb()}])
 def test_a_lossless_webp_stays_lossless_where_that_is_asked_for(more):
     lossless, lossy = (file_of(photo(), "WEBP", lossless=choice, **more) for choice in (True, False))
-    assert images.read_bytes(lossless).file == SourceFile(format="WEBP", lossless=True)
-    assert images.read_bytes(lossy).file == SourceFile(format="WEBP")
+    assert decoding.read_bytes(lossless).file == SourceFile(format="WEBP", lossless=True)
+    assert decoding.read_bytes(lossy).file == SourceFile(format="WEBP")
     plan, content = released(lossless, "a.webp", quality=30, keep_lossless=True)
     assert plan.encoding == LOSSLESS
-    np.testing.assert_array_equal(images.read_bytes(content).native, photo())
+    np.testing.assert_array_equal(decoding.read_bytes(content).native, photo())
     assert released(lossless, "a.webp")[0].encoding == WEBP
     assert released(lossy, "a.webp", keep_lossless=True)[0].encoding == WEBP
     assert released(lossless, "a.jpg", keep_lossless=True)[0].encoding == JPEG
@@ -290,11 +291,11 @@ def plane(height: int, width: int) -> Picture:
 def test_a_picture_too_long_for_its_format_is_released_as_png(name, longest, text):
     for height, width in ((1, longest), (longest, 1)):
         picture = plane(height, width)
-        plan = encodings.plan(picture, [name, "b.png"])
+        plan = planned(picture, [name, "b.png"])
         assert (plan.name, plan.notes) == (name, ())
         content = encode(picture.native, None, Metadata(), plan.encoding)
         assert opened(content).size == (width, height)
-    plan = encodings.plan(plane(2, longest + 1), [name, "b.png"])
+    plan = planned(plane(2, longest + 1), [name, "b.png"])
     assert (plan.name, plan.encoding) == ("b.png", PNG)
     assert plan.notes == (f"released as PNG: {longest + 1}x2 is more than the {text}",)
 
@@ -319,4 +320,4 @@ def test_transparency_is_released_as_png_instead_of_jpeg():
     ],
 )
 def test_a_name_stands_for_the_format_of_its_ending(format, names):
-    assert {encodings.format_of(name) for name in names} == {format}
+    assert {format_of(name) for name in names} == {format}

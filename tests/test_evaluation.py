@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from active_indexing import images
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import EDITS, RANDOM_CHAIN, Attack
 from active_indexing.descriptors.blocks import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.evaluation import Evaluation, QueryImage
+from active_indexing.images import decoding, tensors
 from active_indexing.indexing import VectorIndex, new_index
 from active_indexing.records import NO_MATCH, QueryRow
 from tests.conftest import pattern
@@ -53,7 +53,7 @@ def queries(tmp_path: Path) -> list[QueryImage]:
 def index(queries: list[QueryImage], descriptor: Descriptor) -> VectorIndex:
     made = new_index("Flat", "L2", descriptor.dim)
     for query in queries[:3]:
-        pixels = images.to_tensor(images.read(query.path).view)
+        pixels = tensors.to_tensor(decoding.read(query.path).view)
         made.add(
             describe_blocks([descriptor.preprocessing(pixels).numpy()], descriptor), np.array([query.id])
         )

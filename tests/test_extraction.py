@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from active_indexing import images
 from active_indexing.descriptor_files import open_descriptors, reference_names
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.extraction import extract
-from active_indexing.image_sources import Item, Source, open_source
+from active_indexing.images import decoding, listing, tensors
+from active_indexing.images.listing import Item, Source, open_source
 from active_indexing.network_inputs import network_inputs
 
 DIM = 6
@@ -104,9 +104,9 @@ def test_row_i_is_the_descriptor_of_line_i(folder, tmp_path, file_format):
     assert (done.path, done.count, done.dim, done.skipped) == (out / f"fts.{file_format}", 11, DIM, 0)
     matrix = torch.load(done.path).numpy() if file_format == "pth" else np.load(done.path)
     assert matrix.dtype == np.float32
-    assert names(out) == [str(path) for path in images.find_images(folder)]
+    assert names(out) == [str(path) for path in listing.find_images(folder)]
     for row, name in zip(matrix, names(out), strict=True):
-        expected = descriptor(images.to_tensor(images.read(Path(name)).view)[None])[0]
+        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).view)[None])[0]
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_images_of_different_input_sizes_are_described_one_by_one(tmp_path):
         photo(number, size).save(root / f"{number}.png")
     done = extract(open_source(root), descriptor, tmp_path / "out")
     for row, name in zip(torch.load(done.path), names(tmp_path / "out"), strict=True):
-        expected = descriptor(images.to_tensor(images.read(Path(name)).view)[None])[0]
+        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).view)[None])[0]
         torch.testing.assert_close(row, expected)
 
 
@@ -244,7 +244,7 @@ def test_a_stopped_extraction_goes_on_and_ends_like_an_undisturbed_one(folder, t
     (folder / "03_text.jpg").write_text("no image")
     path = folder
     if packed:
-        members = {path.name: path.read_bytes() for path in images.find_images(folder)}
+        members = {path.name: path.read_bytes() for path in listing.find_images(folder)}
         path = archive(tmp_path / "photos.tar", members)
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
     extract(open_source(path), toy(), undisturbed, batch_size=2)
@@ -359,7 +359,7 @@ def test_the_number_of_workers_changes_nothing(folder, tmp_path):
 
 
 def test_images_are_taken_from_the_source_only_as_they_are_needed(folder):
-    name = str(next(iter(images.find_images(folder))))
+    name = str(next(iter(listing.find_images(folder))))
     taken = 0
 
     def endless() -> Iterator[Item]:

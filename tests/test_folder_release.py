@@ -23,8 +23,8 @@ from PIL import Image
 import active_indexing
 import main
 from active_indexing import release
-from active_indexing.journal import KeyedJournal
-from active_indexing.results import parse_id_cell
+from active_indexing.artefacts.csv_tables import parse_id_cell
+from active_indexing.artefacts.journal import KeyedJournal
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
 

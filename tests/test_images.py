@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from active_indexing import images
-from active_indexing.images import UnreadableImage
+from active_indexing.images import decoding, listing, tensors
+from active_indexing.images.decoding import UnreadableImage
+from active_indexing.images.picture import Picture
 from tests.data import icc
 
 ORIENTATION, MAKE = 0x0112, 0x010F
@@ -48,10 +49,10 @@ def raw_png(width: int, height: int, depth: int, colour: int, rows: bytes, *more
 def read(tmp_path):
     """Reads an image from its bytes."""
 
-    def read_bytes(content: bytes, **options: int) -> images.Picture:
+    def read_bytes(content: bytes, **options: int) -> Picture:
         path = tmp_path / "image"
         path.write_bytes(content)
-        return images.read(path, **options)
+        return decoding.read(path, **options)
 
     return read_bytes
 
@@ -429,13 +430,13 @@ def test_what_is_not_a_file_is_refused(tmp_path):
     os.mkfifo(pipe)
     (tmp_path / "link.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(UnreadableImage, match=r"^a folder, not an image file$"):
-        images.read(folder)
+        decoding.read(folder)
     with pytest.raises(UnreadableImage, match=r"^not a regular file$"):
-        images.read(pipe)
+        decoding.read(pipe)
     with pytest.raises(UnreadableImage, match=r"^no such file, or a link that leads nowhere$"):
-        images.read(tmp_path / "link.jpg")
+        decoding.read(tmp_path / "link.jpg")
     with pytest.raises(UnreadableImage, match=r"^the file cannot be opened"):
-        images.read(Path("x" * 300))
+        decoding.read(Path("x" * 300))
 
 
 def test_a_file_without_read_permission_is_refused(tmp_path, monkeypatch):
@@ -447,7 +448,7 @@ def test_a_file_without_read_permission_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)  # root may read everything, so no chmod
     with pytest.raises(UnreadableImage, match=r"^no permission to read the file$"):
-        images.read(path)
+        decoding.read(path)
 
 
 def test_too_little_memory_is_a_reason(tmp_path, monkeypatch):
@@ -457,9 +458,9 @@ def test_too_little_memory_is_a_reason(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(images.colour, "planes", fail)
+    monkeypatch.setattr(decoding.colour, "planes", fail)
     with pytest.raises(UnreadableImage, match=r"^not enough memory to decode the image$"):
-        images.read(path)
+        decoding.read(path)
 
 
 def test_the_pixel_limit_is_checked_before_decoding(read):
@@ -513,9 +514,9 @@ def test_images_of_one_pixel_work(read, mode):
 def test_50_megapixels_are_read_without_further_copies(tmp_path):
     path = tmp_path / "large.png"
     Image.new("RGB", (8000, 6250), (1, 2, 3)).save(path, compress_level=1)
-    images.read(path, max_pixels=10**8)
+    decoding.read(path, max_pixels=10**8)
     tracemalloc.start()
-    picture = images.read(path)
+    picture = decoding.read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert picture.native.shape == (6250, 8000, 3)
@@ -533,7 +534,7 @@ def test_bands_do_not_show(read, monkeypatch):
         icc_profile=icc.adobe_rgb(),
     )
     whole = read(content)
-    monkeypatch.setattr(images.colour, "_BAND_PIXELS", 1)
+    monkeypatch.setattr(decoding.colour, "_BAND_PIXELS", 1)
     banded = read(content)
     for name in ("native", "view", "alpha"):
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
@@ -555,7 +556,7 @@ def test_warnings_of_other_modules_are_not_silenced(read, monkeypatch):
         warnings.warn("from elsewhere", UserWarning, stacklevel=1)
         raise ValueError("enough")
 
-    monkeypatch.setattr(images.colour, "planes", warn)
+    monkeypatch.setattr(decoding.colour, "planes", warn)
     content = encoded(Image.new("RGB", (2, 2)), "PNG")
     with pytest.warns(UserWarning, match="from elsewhere"), pytest.raises(UnreadableImage, match="enough"):
         read(content)
@@ -568,7 +569,7 @@ def test_threads_may_read_at_the_same_time(tmp_path):
 
     def work(seed: int) -> None:
         for _ in range(5):
-            found[seed] = images.read(tmp_path / f"{seed}.png").native
+            found[seed] = decoding.read(tmp_path / f"{seed}.png").native
 
     limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
@@ -587,27 +588,27 @@ def test_threads_may_read_at_the_same_time(tmp_path):
 
 def test_levels_survive_the_way_to_a_tensor_and_back():
     levels = np.arange(256 * 3, dtype=np.uint32).reshape(16, 16, 3).astype(np.uint8)
-    pixels = images.to_tensor(levels)
+    pixels = tensors.to_tensor(levels)
     assert pixels.shape == (3, 16, 16)
     assert pixels.dtype == torch.float32
     assert (pixels.min(), pixels.max()) == (0, 1)
     assert pixels.is_contiguous()
-    np.testing.assert_array_equal(images.to_uint8(pixels), levels)
+    np.testing.assert_array_equal(decoding.to_uint8(pixels), levels)
 
 
 def test_to_tensor_takes_read_only_and_flipped_arrays():
     flipped = np.broadcast_to(random_rgb(), (5, 7, 3))[::-1, ::-1]
-    np.testing.assert_array_equal(images.to_uint8(images.to_tensor(flipped)), flipped)
+    np.testing.assert_array_equal(decoding.to_uint8(tensors.to_tensor(flipped)), flipped)
 
 
 def test_to_uint8_clamps_and_rounds_halves_up():
     values = torch.tensor([-1.0, 0.5 / 255, 0.49 / 255, 254.5 / 255, 1.5]).reshape(1, 1, 5)
-    assert images.to_uint8(values.expand(3, 1, 5))[0, :, 0].tolist() == [0, 1, 0, 255, 255]
+    assert decoding.to_uint8(values.expand(3, 1, 5))[0, :, 0].tolist() == [0, 1, 0, 255, 255]
 
 
 def test_to_uint8_refuses_what_is_not_a_number():
     with pytest.raises(ValueError, match=r"NaN or infinite values; expected numbers in \[0, 1\]"):
-        images.to_uint8(torch.full((3, 1, 1), float("nan")))
+        decoding.to_uint8(torch.full((3, 1, 1), float("nan")))
 
 
 # Finding
@@ -621,7 +622,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def found(root: Path, exclude: Path | None = None) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in images.find_images(root, exclude)]
+    return [path.relative_to(root).as_posix() for path in listing.find_images(root, exclude)]
 
 
 def test_images_are_found_by_extension_in_any_case_and_sorted(tmp_path):
@@ -659,13 +660,13 @@ def test_the_excluded_folder_is_skipped_and_its_namesakes_are_not(tmp_path, monk
 
 def test_one_file_is_returned_whatever_its_name(tmp_path):
     touch(tmp_path, "picture.bin")
-    assert images.find_images(tmp_path / "picture.bin") == [tmp_path / "picture.bin"]
+    assert listing.find_images(tmp_path / "picture.bin") == [tmp_path / "picture.bin"]
 
 
 def test_a_missing_folder_is_an_error_and_an_empty_one_is_not(tmp_path):
-    assert images.find_images(tmp_path) == []
+    assert listing.find_images(tmp_path) == []
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*nothing; give a folder of"):
-        images.find_images(tmp_path / "nothing")
+        listing.find_images(tmp_path / "nothing")
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
@@ -674,7 +675,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)  # root may list everything, so no chmod
     with pytest.raises(PermissionError, match=r"cannot list the folder .*allow reading it, or move"):
-        images.find_images(tmp_path)
+        listing.find_images(tmp_path)
 
 
 def test_unicode_and_undecodable_names_work(tmp_path):
@@ -682,7 +683,7 @@ def test_unicode_and_undecodable_names_work(tmp_path):
     names = [composed, decomposed, "写真.png", os.fsdecode(b"\xff\xfe.png")]
     for name in names:
         Image.new("RGB", (2, 1)).save(tmp_path / name)
-    listed = images.find_images(tmp_path)
+    listed = listing.find_images(tmp_path)
     assert {path.name for path in listed} == set(names)
-    assert listed == images.find_images(tmp_path)
-    assert all(images.read(path).native.shape == (1, 2, 3) for path in listed)
+    assert listed == listing.find_images(tmp_path)
+    assert all(decoding.read(path).native.shape == (1, 2, 3) for path in listed)

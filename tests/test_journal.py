@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from active_indexing.journal import Journal, KeyedJournal, OtherRunError
+from active_indexing.artefacts.journal import Journal, KeyedJournal, OtherRunError
 
 HEADER = {"seed": 0, "activation": {"iterations": 10, "target": "ori_ft"}}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_indexing.metrics import average_precision_of_rank, micro_average_precision, recall_at
+from active_indexing.metrics.retrieval import average_precision_of_rank, micro_average_precision, recall_at
 from tests.reference import metrics as reference
 
 pairs = st.lists(st.tuples(st.integers(-6, 6), st.booleans()), min_size=1, max_size=40)

@@ -17,9 +17,12 @@ from PIL import Image
 
 import active_indexing
 import main
-from active_indexing import images, quality, release, results
+from active_indexing import release
+from active_indexing.artefacts import csv_tables
 from active_indexing.attacks import edits
 from active_indexing.attacks.failure import AttackFailed
+from active_indexing.images import decoding
+from active_indexing.metrics import image_quality
 from active_indexing.pipeline import RunSummary
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
@@ -107,8 +110,8 @@ def test_copy_detection_has_every_image_once_and_the_others_after_them_with_thei
 def test_rows_say_what_the_lists_say(active: RunSummary) -> None:
     table = csv(active, "retr_df.csv")
     for row in table.to_dict("records"):
-        ids = results.parse_id_cell(row["retrieved_indices"])
-        distances = results.parse_list_cell(row["retrieved_distances"])
+        ids = csv_tables.parse_id_cell(row["retrieved_indices"])
+        distances = csv_tables.parse_list_cell(row["retrieved_distances"])
         assert len(ids) == len(distances) <= 20
         assert (np.diff(distances) >= 0).all()
         place = np.flatnonzero(ids == row["image_index"])
@@ -127,7 +130,7 @@ def test_rows_say_what_the_lists_say(active: RunSummary) -> None:
 def test_references_are_named(active: RunSummary) -> None:
     named = csv(active, "references.csv")
     cells = csv(active, "retr_df.csv")["retrieved_indices"]
-    assert set(named["id"]) >= {i for cell in cells for i in results.parse_id_cell(cell) if i < 2**62}
+    assert set(named["id"]) >= {i for cell in cells for i in csv_tables.parse_id_cell(cell) if i < 2**62}
     assert (named["name"] == [f"reference_{i:04d}.jpg" for i in named["id"]]).all()
 
 
@@ -136,12 +139,12 @@ def test_the_manifest_is_measured_on_the_files_and_sorted_by_name(active: RunSum
     assert len(table) == COUNT
     assert table["source"].tolist() == sorted(table["source"])
     for row in table.to_dict("records"):
-        before = images.read(Path(row["source"])).native
-        after = images.read(active.output_dir / row["released"]).native
+        before = decoding.read(Path(row["source"])).native
+        after = decoding.read(active.output_dir / row["released"]).native
         assert after.shape == before.shape == (row["height"], row["width"], 3)
-        assert row["psnr"] == quality.psnr(before, after)
-        assert row["ssim"] == quality.ssim(before, after)
-        assert row["linf"] == quality.linf(before, after) > 0
+        assert row["psnr"] == image_quality.psnr(before, after)
+        assert row["ssim"] == image_quality.ssim(before, after)
+        assert row["linf"] == image_quality.linf(before, after) > 0
         assert 0 <= row["cell_after"] < 4
 
 
@@ -167,7 +170,7 @@ def test_published_activation_pulls_the_unedited_copy_nearer_to_its_entry(
 ) -> None:
     def distances(summary: RunSummary) -> np.ndarray:
         table = csv(summary, "retr_df.csv").query("attack == 'none'")
-        return table["retrieved_distances"].map(lambda cell: results.parse_list_cell(cell)[0]).to_numpy()
+        return table["retrieved_distances"].map(lambda cell: csv_tables.parse_list_cell(cell)[0]).to_numpy()
 
     active = active_indexing.activate(
         world / "photos", world / "published", **quick, method="published", eval_icd=False
@@ -271,9 +274,11 @@ def test_inner_product_and_another_template(
     summary = active_indexing.baseline(world / "photos", tmp_path / "out", **settings)
     table = csv(summary, "retr_df.csv")
     for cell in table["retrieved_distances"]:
-        assert (np.diff(results.parse_list_cell(cell)) <= 0).all()
+        assert (np.diff(csv_tables.parse_list_cell(cell)) <= 0).all()
     assert summary.content["copy_detection"]["uAP"] >= 0
-    best = table.query("attack == 'none'")["retrieved_distances"].map(lambda c: results.parse_list_cell(c)[0])
+    best = table.query("attack == 'none'")["retrieved_distances"].map(
+        lambda c: csv_tables.parse_list_cell(c)[0]
+    )
     assert best.to_numpy() == pytest.approx(1, abs=1e-5)
     manifest = csv(summary, "manifest.csv")
     assert manifest[["cell_before", "cell_after"]].isna().all(axis=None)

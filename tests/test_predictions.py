@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from active_indexing import metrics, predictions
+from active_indexing import predictions
 from active_indexing.descriptor_sets import DescriptorSet, open_set, read_hdf5, write_hdf5
+from active_indexing.metrics import ranking
 from active_indexing.predictions import GroundTruth, Predictions
 
 THREE = Predictions(("Q1", "Q1", "Q2"), ("R1", "R2", "R1"), np.array([0.1 + 0.2, -1e-9, 2.0]))
@@ -102,15 +103,15 @@ def test_missed_pairs_and_queries_without_a_match_count() -> None:
     pairs = predictions.rank_predictions(THREE, truth, queries=["Q7"])
     assert len(pairs.positives) == 4  # Q1, Q2, Q7, Q9
     assert pairs.correct.tolist() == [False, True, False]
-    assert metrics.average_precision(pairs) == (1 / 2) / 2
-    assert metrics.accuracy_at_1(pairs) == 1 / 2
+    assert ranking.average_precision(pairs) == (1 / 2) / 2
+    assert ranking.accuracy_at_1(pairs) == 1 / 2
 
 
 def test_every_right_answer_of_a_query_is_to_be_found() -> None:
     truth = GroundTruth(frozenset({("Q1", "R1"), ("Q1", "R3")}), frozenset({"Q1"}))
     pairs = predictions.rank_predictions(THREE, truth)
     assert pairs.positives.tolist() == [2, 0]
-    assert metrics.recall_at_rank(pairs, 10) == 1 / 2
+    assert ranking.recall_at_rank(pairs, 10) == 1 / 2
 
 
 def test_a_pair_that_is_predicted_twice_is_refused() -> None:

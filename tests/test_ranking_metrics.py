@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from active_indexing import metrics
-from active_indexing.bootstrap import Interval, bootstrap, percentile_interval
-from active_indexing.metrics import RankedPairs, rank_pairs
+from active_indexing.metrics import ranking, retrieval
+from active_indexing.metrics.bootstrap import Interval, bootstrap, percentile_interval
+from active_indexing.metrics.ranking import RankedPairs, rank_pairs
 from tests.reference import ranking as reference
 from tests.reference.ranking import Pair
 
@@ -38,16 +38,16 @@ def cases(draw: st.DrawFn) -> tuple[list[Pair], list[int]]:
 
 
 def all_metrics(pairs: RankedPairs) -> dict[str, float]:
-    point = metrics.recall_at_precision(pairs)
+    point = ranking.recall_at_precision(pairs)
     return {
-        "micro": metrics.average_precision(pairs),
+        "micro": ranking.average_precision(pairs),
         "recall": point.recall,
         "threshold": point.threshold,
-        "rank 1": metrics.recall_at_rank(pairs, 1),
-        "rank 3": metrics.recall_at_rank(pairs, 3),
-        "accuracy": metrics.accuracy_at_1(pairs),
-        "mean": metrics.mean_average_precision(pairs),
-        "pooled": metrics.pooled_average_precision(pairs),
+        "rank 1": ranking.recall_at_rank(pairs, 1),
+        "rank 3": ranking.recall_at_rank(pairs, 3),
+        "accuracy": ranking.accuracy_at_1(pairs),
+        "mean": ranking.mean_average_precision(pairs),
+        "pooled": ranking.pooled_average_precision(pairs),
     }
 
 
@@ -71,11 +71,11 @@ def all_oracles(pairs: list[Pair], positives: list[int]) -> dict[str, float]:
 
 def test_one_wrong_before_one_of_two_right_pairs() -> None:
     pairs = one_query([0.9, 0.8], [False, True], positives=2)
-    assert metrics.average_precision(pairs) == (1 / 2) / 2
-    assert metrics.recall_at_rank(pairs, 1) == 0
-    assert metrics.recall_at_rank(pairs, 2) == 1 / 2
+    assert ranking.average_precision(pairs) == (1 / 2) / 2
+    assert ranking.recall_at_rank(pairs, 1) == 0
+    assert ranking.recall_at_rank(pairs, 2) == 1 / 2
     # place 1, nothing right before it: precision 0 / 1 before and 1 / 2 after
-    assert metrics.query_average_precisions(pairs).tolist() == [(0 + 1 / 2) / 2 / 2]
+    assert ranking.query_average_precisions(pairs).tolist() == [(0 + 1 / 2) / 2 / 2]
 
 
 def test_equal_scores_count_against_us() -> None:
@@ -83,39 +83,39 @@ def test_equal_scores_count_against_us() -> None:
     assert pairs.correct.tolist() == [False, True, True]
     assert pairs.places.tolist() == [0, 1, 2]
     assert pairs.ranks.tolist() == [2, 2, 2]
-    assert metrics.average_precision(pairs) == (1 / 2 + 2 / 3) / 2
-    assert metrics.recall_at_rank(pairs, 2) == 0
-    assert metrics.recall_at_rank(pairs, 3) == 1
+    assert ranking.average_precision(pairs) == (1 / 2 + 2 / 3) / 2
+    assert ranking.recall_at_rank(pairs, 2) == 0
+    assert ranking.recall_at_rank(pairs, 3) == 1
 
 
 def test_recall_at_90_percent_precision_is_the_furthest_point_that_reaches_it() -> None:
     # nine right, one wrong: 9 / 10; then wrong, right: 10 / 12 falls below; eight right more: 18 / 20
     correct = [True] * 9 + [False] * 2 + [True] * 9
     pairs = one_query([float(-place) for place in range(20)], correct, positives=20)
-    assert metrics.recall_at_precision(pairs) == metrics.OperatingPoint(18 / 20, -19.0)
+    assert ranking.recall_at_precision(pairs) == ranking.OperatingPoint(18 / 20, -19.0)
 
 
 def test_the_threshold_is_that_of_the_last_right_pair_not_of_wrong_ones_after_it() -> None:
     correct = [True] * 18 + [False] * 2
     pairs = one_query([float(-place) for place in range(20)], correct, positives=18)
-    assert metrics.recall_at_precision(pairs) == metrics.OperatingPoint(1.0, -17.0)
+    assert ranking.recall_at_precision(pairs) == ranking.OperatingPoint(1.0, -17.0)
 
 
 def test_a_precision_that_is_never_reached_has_recall_0_and_no_threshold() -> None:
     pairs = one_query([1.0, 0.5], [False, True], positives=1)
-    assert metrics.recall_at_precision(pairs) == metrics.OperatingPoint(0.0, math.inf)
+    assert ranking.recall_at_precision(pairs) == ranking.OperatingPoint(0.0, math.inf)
 
 
 def test_recall_counts_right_pairs_and_not_queries() -> None:
     pairs = pairs_of([(0, 2.0, True), (0, 1.0, True), (1, 5.0, True)], [2, 1, 1])
-    assert metrics.accuracy_at_1(pairs) == 2 / 4
+    assert ranking.accuracy_at_1(pairs) == 2 / 4
 
 
 def test_pairs_of_a_query_without_a_match_are_wrong_answers() -> None:
     pairs = pairs_of([(0, 1.0, True), (1, 2.0, False)], [1, 0])
-    assert metrics.average_precision(pairs) == 1 / 2
-    assert metrics.accuracy_at_1(pairs) == 1
-    assert metrics.mean_average_precision(pairs) == 1
+    assert ranking.average_precision(pairs) == 1 / 2
+    assert ranking.accuracy_at_1(pairs) == 1
+    assert ranking.mean_average_precision(pairs) == 1
 
 
 def test_without_positives_there_is_no_value() -> None:
@@ -160,7 +160,7 @@ def test_without_equal_scores_it_is_the_average_precision_of_scikit_learn(
     found = [correct for _, _, correct in pairs]
     assume(any(found))
     expected = average_precision_score(found, distinct) * sum(found) / sum(positives)
-    assert metrics.average_precision(pairs_of(pairs, positives)) == pytest.approx(expected)
+    assert ranking.average_precision(pairs_of(pairs, positives)) == pytest.approx(expected)
 
 
 @quickly
@@ -170,7 +170,7 @@ def test_every_metric_of_a_resampled_data_set_is_that_of_the_data_set_written_ou
 ) -> None:
     written_out = reference.repeated(*case, counts)
     assume(sum(written_out[1]))
-    resampled = metrics.resample(pairs_of(*case), np.array(counts))
+    resampled = ranking.resample(pairs_of(*case), np.array(counts))
     assert all_metrics(resampled) == pytest.approx(all_oracles(*written_out))
 
 
@@ -191,10 +191,10 @@ def test_order_of_the_rows_and_a_constant_added_to_scores_change_nothing(
 @given(cases())
 def test_pairs_of_the_class_and_the_plain_function_agree(case: tuple[list[Pair], list[int]]) -> None:
     pairs, positives = case
-    plain = metrics.micro_average_precision(
+    plain = retrieval.micro_average_precision(
         np.array([score for _, score, _ in pairs]), np.array([c for _, _, c in pairs]), sum(positives)
     )
-    assert metrics.average_precision(pairs_of(pairs, positives)) == plain
+    assert ranking.average_precision(pairs_of(pairs, positives)) == plain
 
 
 @quickly
@@ -213,7 +213,7 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
     rng = np.random.default_rng(0)
     found = rng.random(400) < 0.7
     pairs = rank_pairs(np.arange(400), np.zeros(400), found, np.ones(400))
-    interval = bootstrap(pairs, lambda drawn: {"r@1": metrics.accuracy_at_1(drawn)}, replicates=500)["r@1"]
+    interval = bootstrap(pairs, lambda drawn: {"r@1": ranking.accuracy_at_1(drawn)}, replicates=500)["r@1"]
     mean, error = found.mean(), found.std() / math.sqrt(400)
     assert interval.low == pytest.approx(mean - 1.96 * error, abs=0.4 * error)
     assert interval.high == pytest.approx(mean + 1.96 * error, abs=0.4 * error)
@@ -222,7 +222,7 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
 def test_a_perfect_data_set_has_an_interval_of_one_point() -> None:
     pairs = rank_pairs(np.arange(5), np.arange(5.0), np.ones(5, dtype=bool), np.ones(5))
     perfect = Interval(1.0, 1.0)
-    drawn = bootstrap(pairs, lambda p: {"uAP": metrics.average_precision(p)}, replicates=20)
+    drawn = bootstrap(pairs, lambda p: {"uAP": ranking.average_precision(p)}, replicates=20)
     assert drawn == {"uAP": perfect}
 
 

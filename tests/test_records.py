@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from active_indexing.config import SAVE_FORMATS
-from active_indexing.encodings import format_of
-from active_indexing.records import (
-    NO_MATCH,
-    ManifestRow,
-    QueryRow,
-    SourceImage,
-    inventory,
-    protected_id,
-    released_names,
-)
+from active_indexing.images.encoding import format_of
+from active_indexing.images.inventory import inventory, protected_id
+from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage, released_names
 
 
 def sources(*names: str) -> list[SourceImage]:

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 import main
-from active_indexing import images, quality
-from active_indexing.encodings import format_of
+from active_indexing.images import decoding
+from active_indexing.images.encoding import format_of
+from active_indexing.metrics import image_quality
 from tests.conftest import Toy, pattern
 from tests.data import icc
 from tests.runs import flags, released, settings_of, stamps, tables
@@ -166,7 +167,7 @@ def test_a_released_file_has_the_size_alpha_and_profile_of_its_input(
 ) -> None:
     row = manifest.loc[name]
     assert row["status"] == "released", row["reason"]
-    before, after = images.read(folder / name), images.read(output / row["released"])
+    before, after = decoding.read(folder / name), decoding.read(output / row["released"])
     assert (row["width"], row["height"]) == good_files()[name][1]
     assert after.native.shape == before.native.shape == (row["height"], row["width"], 3)
     assert after.metadata.icc_profile == before.metadata.icc_profile
@@ -267,12 +268,12 @@ def test_a_mixed_folder_is_released_in_every_format(
     rows = pd.read_csv(tmp_path / "manifest.csv").set_index("source")
     assert released(tmp_path).keys() == set(MIXED_NAMES[save_format].split())
     for source, row in rows[rows["status"] == "released"].iterrows():
-        before, path = images.read(Path(str(source))), tmp_path / row["released"]
-        after = images.read(path)
+        before, path = decoding.read(Path(str(source))), tmp_path / row["released"]
+        after = decoding.read(path)
         assert after.file.format.lower() == format_of(path.name)
-        plain = images.read(tmp_path / "passive" / row["released"]).native
-        assert row["psnr"] == pytest.approx(quality.psnr(plain, after.native))
-        assert row["linf"] == quality.linf(plain, after.native)
+        plain = decoding.read(tmp_path / "passive" / row["released"]).native
+        assert row["psnr"] == pytest.approx(image_quality.psnr(plain, after.native))
+        assert row["linf"] == image_quality.linf(plain, after.native)
         assert 30 < row["psnr"] < 60
         expected = "released as PNG: JPEG holds no transparency" if path.name in AS_PNG[save_format] else ""
         assert told_of_file(row["reason"]) == expected
@@ -291,13 +292,13 @@ def test_released_jpegs_have_the_tables_of_their_sources(mixed: dict[str, Any], 
             assert after.quantization == before.quantization  # type: ignore[attr-defined]
             assert after.layer == before.layer  # type: ignore[attr-defined]
             assert after.info.get("progressive") == before.info.get("progressive")
-    assert images.read(tmp_path / "imgs" / "shot.webp").file.lossless
-    assert not images.read(tmp_path / "imgs" / "web" / "lossy.webp").file.lossless
+    assert decoding.read(tmp_path / "imgs" / "shot.webp").file.lossless
+    assert not decoding.read(tmp_path / "imgs" / "web" / "lossy.webp").file.lossless
 
 
 def test_a_quality_is_that_of_every_lossy_release(mixed: dict[str, Any], tmp_path: Path) -> None:
     argv = flags(mixed | {"output_dir": tmp_path, "save_format": "same", "save_quality": 35})
     assert main.main(argv) == 0
-    wanted = images.read_bytes(encoded(colour(), "JPEG", quality=35)).file
-    assert images.read(tmp_path / "imgs" / "photo.jpg").file == wanted
-    assert images.read(tmp_path / "imgs" / "shot.webp").file.lossless
+    wanted = decoding.read_bytes(encoded(colour(), "JPEG", quality=35)).file
+    assert decoding.read(tmp_path / "imgs" / "photo.jpg").file == wanted
+    assert decoding.read(tmp_path / "imgs" / "shot.webp").file.lossless

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from active_indexing import results
+from active_indexing.artefacts import csv_tables
 from active_indexing.records import NO_MATCH, ManifestRow, QueryRow
 
 RETRIEVAL = (
@@ -33,22 +34,22 @@ def test_columns_are_those_of_the_contract_in_their_order() -> None:
 @given(st.lists(st.floats(width=32, allow_nan=False)))
 def test_float32_lists_come_back_bit_for_bit(values: list[float]) -> None:
     array = np.array(values, dtype=np.float32)
-    cell = results.list_cell(array)
+    cell = csv_tables.list_cell(array)
     assert cell[0] + cell[-1] == "[]"
     assert "\n" not in cell
     assert "  " not in cell
-    np.testing.assert_array_equal(results.parse_list_cell(cell).astype(np.float32), array)
+    np.testing.assert_array_equal(csv_tables.parse_list_cell(cell).astype(np.float32), array)
 
 
 @given(st.lists(st.integers(-1, 2**63 - 1), max_size=5))
 def test_64_bit_ids_come_back_exactly(values: list[int]) -> None:
-    cell = results.list_cell(np.array(values, dtype=np.int64))
-    assert results.parse_id_cell(cell).tolist() == values
+    cell = csv_tables.list_cell(np.array(values, dtype=np.int64))
+    assert csv_tables.parse_id_cell(cell).tolist() == values
     assert [int(text) for text in cell[1:-1].split()] == values
 
 
 def test_long_lists_are_never_elided_or_wrapped() -> None:
-    cell = results.list_cell(np.linspace(0, 1, 5000, dtype=np.float32))
+    cell = csv_tables.list_cell(np.linspace(0, 1, 5000, dtype=np.float32))
     assert len(cell[1:-1].split()) == 5000
     assert "." * 3 not in cell
 
@@ -79,7 +80,7 @@ def test_retrieval_rows_read_with_pandas_defaults(tmp_path: Path) -> None:
         results.retrieval_row(1, query([], attack="meme_format", attack_param="")),
         results.retrieval_row(1, query([1, 2], [3.4e38, -1e-12])),
     ]
-    assert results.write_csv(path, results.RETRIEVAL_COLUMNS, rows) == 3
+    assert csv_tables.write_csv(path, results.RETRIEVAL_COLUMNS, rows) == 3
     table = pd.read_csv(path)
     assert ",".join(table.columns) == RETRIEVAL
     assert table["image_index"].tolist() == [ID] * 3
@@ -99,7 +100,7 @@ def test_a_row_is_one_physical_line_whatever_text_it_holds(tmp_path: Path) -> No
     path = tmp_path / "icd_df.csv"
     odd = '{"name": "crop", "x1": 0.25}\n"quoted", \r\n[é]'
     row = query([1], image_index=NO_MATCH, attack="crop+blur", attack_param=odd)
-    results.write_csv(path, results.COPY_DETECTION_COLUMNS, [results.copy_detection_row(0, row)])
+    csv_tables.write_csv(path, results.COPY_DETECTION_COLUMNS, [results.copy_detection_row(0, row)])
     assert len(path.read_bytes().splitlines()) == 2
     table = pd.read_csv(path)
     assert table["image_index"].tolist() == [-1]
@@ -109,13 +110,13 @@ def test_a_row_is_one_physical_line_whatever_text_it_holds(tmp_path: Path) -> No
 def test_every_line_break_that_a_reader_may_know_is_escaped(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     breaks = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-    results.write_csv(path, ("name",), [(f"a{breaks}b",)])
+    csv_tables.write_csv(path, ("name",), [(f"a{breaks}b",)])
     assert len(path.read_text("utf-8").splitlines()) == 2
 
 
 def test_names_that_are_no_utf8_are_written_as_escapes(tmp_path: Path) -> None:
     row = ManifestRow(ID, "photos/\udcff,\n.jpg", reason='broken, "quoted"')
-    results.write_csv(tmp_path / "m.csv", ManifestRow.columns(), [results.manifest_row(row)])
+    csv_tables.write_csv(tmp_path / "m.csv", ManifestRow.columns(), [results.manifest_row(row)])
     table = pd.read_csv(tmp_path / "m.csv")
     assert table["source"][0] == "photos/\\udcff,\\n.jpg"
     assert table["reason"][0] == 'broken, "quoted"'
@@ -126,7 +127,7 @@ def test_manifest_figures_keep_every_digit(tmp_path: Path) -> None:
     row = ManifestRow(ID, "a.jpg", "imgs/a.png", "released", "", 3, 2, 42.123456789012345, 1 / 3, 7, 0, 8)
     same = ManifestRow(ID, "b.jpg", "imgs/b.png", "released", psnr=math.inf)
     rows = [results.manifest_row(each) for each in (row, same)]
-    results.write_csv(tmp_path / "m.csv", ManifestRow.columns(), rows)
+    csv_tables.write_csv(tmp_path / "m.csv", ManifestRow.columns(), rows)
     table = pd.read_csv(tmp_path / "m.csv")
     assert table["psnr"].tolist() == [row.psnr, math.inf]
     assert table["ssim"][0] == 1 / 3
@@ -134,13 +135,13 @@ def test_manifest_figures_keep_every_digit(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    results.write_csv(path, ("a",), [(1,)])
+    csv_tables.write_csv(path, ("a",), [(1,)])
 
     def rows() -> object:
         yield (2,)
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):
-        results.write_csv(path, ("a",), rows())  # type: ignore[arg-type]
+        csv_tables.write_csv(path, ("a",), rows())  # type: ignore[arg-type]
     assert path.read_text() == "a\n1\n"
     assert list(tmp_path.iterdir()) == [path]

@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from active_indexing import candidates, codecs
 from active_indexing.candidates import Candidates, Search
-from active_indexing.score_normalization import (
-    ScoreNormalization,
-    next_neighbour_scores,
-    parse_score_normalization,
-)
+from active_indexing.metrics.thresholds import next_neighbour_scores
+from active_indexing.score_normalization import ScoreNormalization, parse_score_normalization
 
 CPU = torch.device("cpu")
 QUERIES = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)

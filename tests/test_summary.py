@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_indexing.evaluation import Failure
-from active_indexing.records import NO_MATCH, ManifestRow, QueryRow
+from active_indexing.records import NO_MATCH, Failure, ManifestRow, QueryRow
 from active_indexing.reporting import summary_text
 from active_indexing.summary import CopyDetectionSummary, RetrievalSummary, failure_counts, quality_table
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from active_indexing import images
 from active_indexing.activation.cells import Cells
 from active_indexing.activation.published import Step, published
 from active_indexing.changes import Change, FullChange
 from active_indexing.config import ActivationConfig
 from active_indexing.descriptors.blocks import device_of
 from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.images import tensors
 from active_indexing.indexing import VectorIndex
 from active_indexing.seeding import torch_generator_for
 from active_indexing.targets import target_rule
@@ -101,7 +101,7 @@ def _published(task: Task, scene: Scene) -> Movement:
     config, device = scene.config, scene.device
     target = target_rule(config.target)(scene.index, task.original[None])[0]
     shift = published(
-        images.to_tensor(task.view).to(device),
+        tensors.to_tensor(task.view).to(device),
         torch.from_numpy(target).to(device),
         scene.descriptor,
         config,

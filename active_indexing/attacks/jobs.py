@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from active_indexing import images, seeding
+from active_indexing import seeding
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import Attack, Plan
 from active_indexing.descriptors.banded import network_input
+from active_indexing.images import decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,8 @@ def perform(job: AttackJob) -> AttackResult:
     """
     plans = [attack.plan(_generator(job, attack)) for attack in job.attacks]
     try:
-        image = Image.fromarray(images.read(job.path).view)
-    except images.UnreadableImage as error:
+        image = Image.fromarray(decoding.read(job.path).view)
+    except decoding.UnreadableImage as error:
         return _all_failed(job, plans, str(error))
     inputs, attacks, failures = [], [], []
     for plan in plans:

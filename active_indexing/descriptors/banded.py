@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.images import to_tensor
+from active_indexing.images.tensors import to_tensor
 
 # 3 MB of floats. At 12 MP bands of a quarter or half of it took as long; smaller images have one band.
 BAND_PIXELS = 2**18

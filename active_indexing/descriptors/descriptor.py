@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from active_indexing.artefacts import fingerprint
+from active_indexing.artefacts.identity import fingerprint
 from active_indexing.descriptors.hashing import hash_tensors
 from active_indexing.descriptors.postprocessing import Postprocessing
 from active_indexing.descriptors.preprocessing import Preprocessing

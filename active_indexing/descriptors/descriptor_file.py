@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from active_indexing.artefacts import atomic_file
+from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.descriptors.architectures import build_network
 from active_indexing.descriptors.checkpoints import load_strictly
 from active_indexing.descriptors.preprocessing import Preprocessing

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from active_indexing.artefacts import write_bytes
+from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.torchscript import PREPROCESSING_ENTRY, ScriptedNetwork
 

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from active_indexing.artefacts import sha256_file, write_bytes, write_json
+from active_indexing.artefacts.atomic import write_bytes, write_json
+from active_indexing.artefacts.identity import sha256_file
 from active_indexing.descriptors.hashing import hash_tensors
 
 FORMAT = "active_indexing.postprocessing/1"

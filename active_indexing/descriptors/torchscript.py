@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from active_indexing.artefacts import sha256_file
+from active_indexing.artefacts.identity import sha256_file
 from active_indexing.descriptors.preprocessing import Preprocessing
 
 # Entry of the archive in which our own exports say how they see images.

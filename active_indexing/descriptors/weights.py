@@ -18,7 +18,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from active_indexing.artefacts import sha256_file, write_text
+from active_indexing.artefacts.atomic import write_text
+from active_indexing.artefacts.identity import sha256_file
 
 CACHE_VARIABLE = "ACTIVE_INDEXING_CACHE"
 CHUNK = 1 << 20  # bytes per read

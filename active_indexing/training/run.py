@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from tqdm import tqdm
 
-from active_indexing.artefacts import write_json
+from active_indexing.artefacts.atomic import write_json
 from active_indexing.training import processes
 from active_indexing.training.batches import Batches, open_banks
 from active_indexing.training.checkpoints import export_descriptor

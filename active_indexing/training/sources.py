@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from active_indexing.artefacts import atomic_file
-from active_indexing.images import UnreadableImage, find_images, read
+from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.images.decoding import UnreadableImage, read
+from active_indexing.images.listing import find_images
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from active_indexing.metrics import micro_average_precision
+from active_indexing.metrics.retrieval import micro_average_precision
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training.loop import Trainer
 from active_indexing.training.sources import Bank

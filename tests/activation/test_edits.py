@@ -10,7 +10,7 @@ from torch import Tensor
 
 from active_indexing.activation import edits as module
 from active_indexing.activation.edits import Edits, apply, joined, random_edits, turn_matrix
-from active_indexing.images import to_tensor
+from active_indexing.images.tensors import to_tensor
 from active_indexing.perceptual import LUMA
 from tests.activation.worlds import picture
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing import images, quality
 from active_indexing.changes import MISS
 from active_indexing.config import configure
+from active_indexing.images import decoding
+from active_indexing.metrics import image_quality
 from active_indexing.records import SourceImage
 from active_indexing.release import Released, Releaser
 from tests.activation.worlds import descriptor, index_of, picture
@@ -42,11 +43,11 @@ def decibels(tmp_path: Path, name: str, ending: str, number: int = 0) -> float:
         tmp_path / "passive", PHOTOS[name], ending, number, active=False, save_format=FORMATS[ending]
     )
     pair = [
-        images.read(root / "imgs" / f"photo{number}.{ending}").native
+        decoding.read(root / "imgs" / f"photo{number}.{ending}").native
         for root in (tmp_path / "passive", tmp_path)
     ]
     assert passive.row.status == "released"
-    return quality.psnr(*pair)
+    return image_quality.psnr(*pair)
 
 
 FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
@@ -111,7 +112,7 @@ def test_flat_and_tiny_pictures_are_released_with_a_word_of_warning(
     assert reason in done.row.reason
     assert done.entries is not None
     assert np.isfinite(done.entries).all()
-    assert images.read(tmp_path / "imgs" / "photo0.png").native.shape == pixels.shape
+    assert decoding.read(tmp_path / "imgs" / "photo0.png").native.shape == pixels.shape
     assert done.row.psnr is not None
     assert done.row.psnr > 41.9
 
@@ -120,7 +121,7 @@ def test_transparent_pixels_stay_as_they_are(tmp_path: Path) -> None:
     alpha = np.zeros((96, 120), np.uint8)
     alpha[:, 40:] = np.linspace(1, 255, 80).astype(np.uint8)
     done = released(tmp_path, np.dstack([PHOTOS["a"], alpha]))
-    after = images.read(tmp_path / "imgs" / "photo0.png")
+    after = decoding.read(tmp_path / "imgs" / "photo0.png")
     assert np.array_equal(after.alpha, alpha)
     assert np.array_equal(after.native[:, :40], PHOTOS["a"][:, :40])
     assert not np.array_equal(after.native[:, 40:], PHOTOS["a"][:, 40:])

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from active_indexing import images
 from active_indexing.activation.methods import Scene, Task
 from active_indexing.config import ActivationConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.images import tensors
 from active_indexing.indexing import VectorIndex, new_index
 from tests.conftest import pattern
 
@@ -48,7 +48,7 @@ def picture(seed: int = 0, height: int = 40, width: int = 30) -> np.ndarray:
 
 @torch.no_grad()
 def described(view: np.ndarray, by: Descriptor) -> np.ndarray:
-    return by(images.to_tensor(view)[None])[0].numpy()
+    return by(tensors.to_tensor(view)[None])[0].numpy()
 
 
 def units(count: int, seed: int) -> np.ndarray:

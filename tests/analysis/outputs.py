@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.records import ManifestRow, QueryRow
 from active_indexing.results import (
     COPY_DETECTION_COLUMNS,
@@ -18,7 +19,6 @@ from active_indexing.results import (
     copy_detection_row,
     manifest_row,
     retrieval_row,
-    write_csv,
 )
 from analysis.runs import Run, open_runs
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from active_indexing.results import write_csv
+from active_indexing.artefacts.csv_tables import write_csv
 from analysis import cells
 from tests.analysis.outputs import write_output
 

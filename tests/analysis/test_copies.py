@@ -73,7 +73,7 @@ def test_the_interval_is_that_of_the_queries_drawn(tmp_path: Path) -> None:
 
 
 def test_an_interval_agrees_with_counting_every_draw(tmp_path: Path) -> None:
-    from active_indexing.metrics import micro_average_precision
+    from active_indexing.metrics.retrieval import micro_average_precision
     from analysis.intervals import interval, resample_counts
 
     rng = np.random.default_rng(3)

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.records import ManifestRow, QueryRow
-from active_indexing.results import RETRIEVAL_COLUMNS, manifest_row, retrieval_row, write_csv
+from active_indexing.results import RETRIEVAL_COLUMNS, manifest_row, retrieval_row
 from analysis import figures, tables
 
 

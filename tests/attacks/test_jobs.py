@@ -3,9 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from active_indexing import images, seeding
+from active_indexing import seeding
 from active_indexing.attacks import RANDOM_CHAIN, Attack, AttackJob, attacks_2, chain, default_attacks
 from active_indexing.attacks.jobs import perform
+from active_indexing.images import decoding
 from tests.attacks import preprocessings
 from tests.attacks.conftest import made_up
 
@@ -45,8 +46,8 @@ def test_sizes_may_differ_from_attack_to_attack(path):
 
 
 def test_the_file_is_decoded_once(path, monkeypatch):
-    read, calls = images.read, []
-    monkeypatch.setattr(images, "read", lambda path: calls.append(path) or read(path))
+    read, calls = decoding.read, []
+    monkeypatch.setattr(decoding, "read", lambda path: calls.append(path) or read(path))
     perform(job(path, default_attacks()))
     assert calls == [path]
 
@@ -95,8 +96,8 @@ def test_a_file_that_cannot_be_read_fails_all_its_attacks(tmp_path, content):
     path = tmp_path / "broken.png"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(images.UnreadableImage) as error:
-        images.read(path)
+    with pytest.raises(decoding.UnreadableImage) as error:
+        decoding.read(path)
     result = perform(job(path, [Attack("none"), *attacks_2()[:2]]))
     assert result.inputs == result.attacks == ()
     reason = str(error.value)

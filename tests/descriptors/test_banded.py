@@ -8,7 +8,7 @@ import torch
 
 from active_indexing.descriptors import banded
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.images import to_tensor
+from active_indexing.images.tensors import to_tensor
 
 
 def image(height: int, width: int) -> np.ndarray:

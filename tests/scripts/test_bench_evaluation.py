@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.images import read
+from active_indexing.images.decoding import read
 from scripts import bench_evaluation
 from scripts.bench_evaluation import Round, summary
 from tests.conftest import Toy

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from timm.layers import BatchNormAct2d
 
-from active_indexing.artefacts import fingerprint
+from active_indexing.artefacts.identity import fingerprint
 from active_indexing.training import processes
 from active_indexing.training.batch_norm import SynchronisedBatchNorm, synchronise_batch_norms
 from active_indexing.training.batches import Batch

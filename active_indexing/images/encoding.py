@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 
-from active_indexing.images import Metadata, Picture
-from active_indexing.source_file import SourceFile
+from active_indexing.images.picture import Metadata, Picture
+from active_indexing.images.source_encoding import SourceFile
 
 ENDINGS = {"png": (".png",), "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"), "webp": (".webp",)}
 """Format -> lower-case endings that stand for it; the first one is given to new names."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from active_indexing.bootstrap import LEVEL
+from active_indexing.metrics.bootstrap import LEVEL
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,16 @@ def _proportion(found: int, count: int, level: float) -> tuple[float | None, flo
         return None, None, None
     interval = stats.binomtest(found, count).proportion_ci(level, method="exact")
     return found / count, float(interval.low), float(interval.high)
+
+
+def next_neighbour_scores(scores: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """Scores of a query's answers, each less the score of the next answer (published active_indexing).
+
+    Args:
+        scores: (n,) descending.
+        factor: weight of the next score; published: 1.
+
+    Returns:
+        (max(n - 1, 0),): the last answer has no next one and is left out.
+    """
+    return scores[:-1] - factor * scores[1:]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from active_indexing import images
-from active_indexing.opening import suffixes
+from active_indexing.images import decoding
+from active_indexing.images.header import suffixes
+from active_indexing.images.picture import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,15 @@ class Item:
     content: bytes | None
     progress: int
 
-    def read(self) -> images.Picture:
+    def read(self) -> Picture:
         """Decode the image.
 
         Raises:
             UnreadableImage: with the reason.
         """
         if self.content is None:
-            return images.read(Path(self.name))
-        return images.read_bytes(self.content)
+            return decoding.read(Path(self.name))
+        return decoding.read_bytes(self.content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def open_source(path: Path) -> Source:
 
 
 def _folder(root: Path) -> Source:
-    names = [str(path) for path in images.find_images(root)]
+    names = [str(path) for path in find_images(root)]
     if not names:
         raise ValueError(f"no images in {root}: looked, in sub-folders too, for files that end like images.")
     listing = hashlib.sha256()
@@ -133,3 +134,45 @@ def _is_image(member: tarfile.TarInfo) -> bool:
     name = PurePosixPath(member.name)
     hidden = any(part.startswith(".") and part not in (".", "..") for part in name.parts)
     return member.isreg() and not hidden and name.suffix.lower() in suffixes()
+
+
+def find_images(root: Path, exclude: Path | None = None) -> list[Path]:
+    """Image files below a folder, by extension, in a stable order.
+
+    Hidden files and folders are skipped. Symbolic links to files are followed, links to folders
+    are not, so there are no loops.
+
+    Args:
+        root: a folder, or a single file, which is returned whatever its name.
+        exclude: a folder whose contents are skipped, e.g. an output folder inside ``root``.
+
+    Returns:
+        Paths that begin with ``root``, sorted by their path relative to it.
+
+    Raises:
+        FileNotFoundError: if ``root`` does not exist.
+        PermissionError: if a folder below ``root`` cannot be listed.
+    """
+    root = Path(root)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise FileNotFoundError(f"no file or folder {root}; give a folder of images or one image")
+    endings = suffixes()
+    excluded = None if exclude is None else Path(os.path.realpath(exclude))
+    found = []
+    for folder, subfolders, names in os.walk(root, onerror=cannot_list):
+        if excluded is not None and Path(os.path.realpath(folder)).is_relative_to(excluded):
+            subfolders.clear()
+            continue
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        visible = (name for name in names if not name.startswith("."))
+        found += [Path(folder, n) for n in visible if os.path.splitext(n)[1].lower() in endings]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def cannot_list(error: OSError) -> None:
+    """Refuse a folder that can't be listed, as ``os.walk(onerror=...)`` wants it."""
+    raise PermissionError(
+        f"cannot list the folder {error.filename} ({error.strerror}); allow reading it, or move it elsewhere"
+    ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from active_indexing.metrics import RankedPairs, resample
+from active_indexing.metrics.ranking import RankedPairs, resample
 from active_indexing.seeding import generator_for
 
 REPLICATES = 1000

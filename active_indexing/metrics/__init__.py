@@ -1,0 +1,1 @@
+"""Definitions of numbers, in NumPy and SciPy."""
