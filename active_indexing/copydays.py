@@ -16,7 +16,7 @@ import torch
 
 from active_indexing.candidates import Search, best_per_query
 from active_indexing.codecs import fit_codec
-from active_indexing.descriptor_sets import DescriptorSet
+from active_indexing.extraction.named_descriptors import DescriptorSet
 from active_indexing.metrics import ranking
 from active_indexing.metrics.bootstrap import Interval, bootstrap
 from active_indexing.metrics.ranking import RankedPairs, rank_pairs, resample

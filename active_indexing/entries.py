@@ -17,8 +17,8 @@ from torch import Tensor
 from active_indexing.activation.edits import Edits, apply, turn_matrix
 from active_indexing.activation.methods import Scene
 from active_indexing.activation.robust import working_image
-from active_indexing.descriptors.banded import shrunk
-from active_indexing.descriptors.blocks import describe_blocks
+from active_indexing.descriptors.batching import describe_blocks
+from active_indexing.descriptors.network_input import shrunk
 
 
 @dataclass(frozen=True)

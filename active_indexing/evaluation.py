@@ -17,7 +17,7 @@ from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import Attack
 from active_indexing.concurrency import groups_of, map_in_order
-from active_indexing.descriptors.blocks import block_size
+from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.indexing import VectorIndex
 from active_indexing.records import NO_MATCH, Failure, QueryRow

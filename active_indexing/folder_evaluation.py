@@ -12,7 +12,7 @@ from active_indexing.attacks.pool import AttackPool, prepare_workers
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.attacks.screenshots import BUILT_IN, locate
 from active_indexing.config import EvaluationConfig, RunConfig
-from active_indexing.descriptors.blocks import block_size
+from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.folder_release import FolderRelease

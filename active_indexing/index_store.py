@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from active_indexing.artefacts import atomic
 from active_indexing.config import IndexConfig
-from active_indexing.descriptor_files import DescriptorFile, open_descriptors, reference_names
+from active_indexing.extraction.matrix_file import DescriptorFile, open_descriptors, reference_names
 from active_indexing.indexing import IndexFileError, VectorIndex, new_index
 
 EMBEDDED_DIR = Path(__file__).parent / "assets"

@@ -16,8 +16,8 @@ from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.changes import MISS, VisibleChange, at_psnr, changed
 from active_indexing.concurrency import Budget, Together
 from active_indexing.config import RunConfig
-from active_indexing.descriptors.banded import shrunk
 from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.descriptors.network_input import shrunk
 from active_indexing.entries import ENTRY_EDITS, described_edits
 from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture

@@ -34,7 +34,7 @@ import torch
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.concurrency import map_as_done, one_core_per_operation
 from active_indexing.config import RunConfig
-from active_indexing.descriptors.blocks import device_of
+from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.folder_release import IMAGES
 from active_indexing.images import decoding, encoding

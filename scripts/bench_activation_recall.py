@@ -20,7 +20,7 @@ from active_indexing.attacks import AttackJob, AttackPool, default_attacks
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack
 from active_indexing.concurrency import groups_of, map_in_order, one_core_per_operation
 from active_indexing.config import RunConfig
-from active_indexing.descriptors.blocks import block_size, describe_blocks
+from active_indexing.descriptors.batching import block_size, describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import QueryImage
 from active_indexing.folder_evaluation import non_matching_queries

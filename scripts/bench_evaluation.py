@@ -43,8 +43,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from active_indexing.attacks import AttackJob, AttackPool, default_attacks
 from active_indexing.attacks.pool import prepare_workers
 from active_indexing.concurrency import map_in_order, one_core_per_operation
-from active_indexing.config import DescriptorConfig
-from active_indexing.descriptors.blocks import describe_blocks
+from active_indexing.descriptors.batching import describe_blocks
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.evaluation import Evaluation, QueryImage

@@ -30,7 +30,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.concurrency import map_as_done, one_core_per_operation
-from active_indexing.config import DescriptorConfig, EvaluationConfig, IndexConfig, RunConfig
+from active_indexing.config import EvaluationConfig, IndexConfig, RunConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import inventory

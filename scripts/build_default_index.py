@@ -17,9 +17,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.config import DescriptorConfig, IndexConfig
-from active_indexing.descriptor_files import open_descriptors
+from active_indexing.config import IndexConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.index_store import EMBEDDED_DIR, index_path, save
 from active_indexing.indexing import new_index
 

@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from active_indexing import describing, disc, predictions
+from active_indexing import disc, predictions
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.codecs import default_codecs
-from active_indexing.descriptor_sets import open_set
+from active_indexing.extraction import folders
+from active_indexing.extraction.named_descriptors import open_set
 from active_indexing.metrics.bootstrap import REPLICATES
 from active_indexing.predictions import GroundTruth
 from active_indexing.score_normalization import ScoreNormalization, parse_score_normalization
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     built.add_argument("--bootstrap", type=int, default=REPLICATES, help="data sets drawn; 0: no intervals")
     built.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    describing.add_flags(built)
+    folders.add_flags(built)
     return built
 
 
@@ -169,14 +170,12 @@ def _data(arguments: argparse.Namespace, device: torch.device) -> disc.DiscData:
     paths = [arguments.query_descs, arguments.db_descs, arguments.train_descs]
     if arguments.data_dir is not None:
         found = disc.disc_layout(arguments.data_dir, arguments.split)
-        folders = (found.queries, found.references, found.training)
-        paths = [
-            given or ([folder] if folder else None) for given, folder in zip(paths, folders, strict=True)
-        ]
+        parts = (found.queries, found.references, found.training)
+        paths = [given or ([part] if part else None) for given, part in zip(paths, parts, strict=True)]
     queries, references, training = paths
     if not queries or not references:
         raise ValueError("give --data_dir, or --query_descs and --db_descs.")
-    describe = describing.describer(arguments, arguments.output_dir / "descriptors", device)
+    describe = folders.describer(arguments, arguments.output_dir / "descriptors", device)
     return disc.DiscData(
         queries=open_set(queries, describe),
         references=open_set(references, describe),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.config import DescriptorConfig
+from active_indexing.descriptors.config import DescriptorConfig
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
 
     from active_indexing.descriptors.loading import load_descriptor
-    from active_indexing.extraction import extract
+    from active_indexing.extraction.extract import extract
     from active_indexing.images.listing import open_source
 
     began = time.monotonic()

@@ -16,14 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.config import DescriptorConfig
-from active_indexing.descriptor_files import open_descriptors
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from active_indexing.descriptors.postprocessing import (
     fit_postprocessing,
     postprocessing_path,
     save_postprocessing,
 )
+from active_indexing.extraction.matrix_file import open_descriptors
 
 MOST_ROWS = 1_000_000
 """Descriptors that are used at most, 1 GB of 256-d float32; a sample of this size fixes the statistics."""

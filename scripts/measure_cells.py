@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
-from active_indexing.config import DescriptorConfig, IndexConfig
-from active_indexing.descriptors.blocks import describe_blocks
+from active_indexing.config import IndexConfig
+from active_indexing.descriptors.batching import describe_blocks
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index_store import prepare

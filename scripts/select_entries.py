@@ -27,7 +27,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.activation.methods import Scene
-from active_indexing.config import MOST_ENTRIES, DescriptorConfig, IndexConfig, RunConfig
+from active_indexing.config import MOST_ENTRIES, IndexConfig, RunConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.entries import ENTRY_EDITS, EntryEdit, described_edits
 from active_indexing.images import decoding

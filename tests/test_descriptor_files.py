@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.descriptor_files import DescriptorFile, open_descriptors, reference_names
+from active_indexing.extraction.matrix_file import DescriptorFile, open_descriptors, reference_names
 
 
 def unit(rows: int = 50, dim: int = 8) -> np.ndarray:

@@ -8,7 +8,8 @@ import torch
 
 from active_indexing.activation.edits import apply
 from active_indexing.activation.methods import Scene
-from active_indexing.config import MOST_ENTRIES, ActivationConfig, DescriptorConfig
+from active_indexing.config import MOST_ENTRIES, ActivationConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.entries import ENTRY_EDITS, EntryEdit, described_edits, parameters
 from active_indexing.indexing import new_index

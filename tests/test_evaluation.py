@@ -13,7 +13,7 @@ from PIL import Image
 
 from active_indexing.attacks.pool import AttackPool
 from active_indexing.attacks.registry import EDITS, RANDOM_CHAIN, Attack
-from active_indexing.descriptors.blocks import describe_blocks
+from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.evaluation import Evaluation, QueryImage

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from active_indexing.descriptor_files import open_descriptors, reference_names
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.extraction import extract
+from active_indexing.extraction.extract import extract
+from active_indexing.extraction.matrix_file import open_descriptors, reference_names
+from active_indexing.extraction.network_inputs import network_inputs
 from active_indexing.images import decoding, listing, tensors
 from active_indexing.images.listing import Item, Source, open_source
-from active_indexing.network_inputs import network_inputs
 
 DIM = 6
 

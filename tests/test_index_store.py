@@ -11,7 +11,7 @@ import pytest
 
 from active_indexing import index_store
 from active_indexing.config import IndexConfig
-from active_indexing.descriptor_files import DescriptorFile
+from active_indexing.extraction.matrix_file import DescriptorFile
 from active_indexing.index_store import PreparedIndex, index_path, load, prepare
 from active_indexing.indexing import IndexFileError
 from tests.conftest import TOY_DIM, Toy

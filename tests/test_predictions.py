@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from active_indexing import predictions
-from active_indexing.descriptor_sets import DescriptorSet, open_set, read_hdf5, write_hdf5
+from active_indexing.extraction.named_descriptors import DescriptorSet, open_set, read_hdf5, write_hdf5
 from active_indexing.metrics import ranking
 from active_indexing.predictions import GroundTruth, Predictions
 

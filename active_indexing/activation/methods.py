@@ -14,7 +14,7 @@ from active_indexing.activation.cells import Cells
 from active_indexing.activation.published import Step, published
 from active_indexing.changes import Change, FullChange
 from active_indexing.config import ActivationConfig
-from active_indexing.descriptors.blocks import device_of
+from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.images import tensors
 from active_indexing.indexing import VectorIndex

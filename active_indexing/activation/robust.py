@@ -28,7 +28,7 @@ from active_indexing.activation.losses import cell_loss, cossim, neighbour_loss
 from active_indexing.activation.methods import Movement, Scene, Task, opacity, step_logger
 from active_indexing.activation.published import Step
 from active_indexing.changes import EnlargedChange
-from active_indexing.descriptors.banded import shrunk
+from active_indexing.descriptors.network_input import shrunk
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.seeding import torch_generator_for
 

@@ -13,7 +13,7 @@ from PIL import Image
 from active_indexing import seeding
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import Attack, Plan
-from active_indexing.descriptors.banded import network_input
+from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
 
 

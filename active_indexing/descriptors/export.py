@@ -22,7 +22,7 @@ from torch import nn
 
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.descriptors.torchscript import PREPROCESSING_ENTRY, ScriptedNetwork
+from active_indexing.descriptors.weights.torchscript import PREPROCESSING_ENTRY, ScriptedNetwork
 
 # Largest difference of a coordinate of a unit vector that reordered float32 sums explain.
 TOLERANCE = 1e-4

@@ -12,9 +12,9 @@ import torch
 import torchvision
 from torch import nn
 
-from active_indexing.descriptors.checkpoints import find_state_dict, load_strictly, read_checkpoint
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.descriptors.registry import PUBLISHED
+from active_indexing.descriptors.published import PUBLISHED
+from active_indexing.descriptors.weights.checkpoints import find_state_dict, load_strictly, read_checkpoint
 
 # Input size of torchvision and timm networks in the published program (``--resize_size``).
 PUBLISHED_SIZE = 288

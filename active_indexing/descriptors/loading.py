@@ -8,16 +8,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from active_indexing.config import DescriptorConfig
-from active_indexing.descriptors.checkpoints import is_torchscript, read_checkpoint
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.descriptors.descriptor_file import is_descriptor_file, parse_descriptor_file
 from active_indexing.descriptors.libraries import PUBLISHED_SIZE, load_library_network
 from active_indexing.descriptors.postprocessing import load_postprocessing, postprocessing_path
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.descriptors.published import load_published
-from active_indexing.descriptors.registry import Choice, choose_published
-from active_indexing.descriptors.torchscript import load_torchscript
+from active_indexing.descriptors.published import Choice, choose_published, load_published
+from active_indexing.descriptors.weights.checkpoints import is_torchscript, read_checkpoint
+from active_indexing.descriptors.weights.descriptor_file import is_descriptor_file, parse_descriptor_file
+from active_indexing.descriptors.weights.torchscript import load_torchscript
 
 DEFAULT_DESCRIPTOR = Path(__file__).parents[1] / "assets" / "default_descriptor.pt"
 

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.artefacts.identity import fingerprint
-from active_indexing.descriptors.descriptor_file import Head, write_descriptor_file
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 from active_indexing.training.averaging import WeightAverage
 from active_indexing.training.config import TrainingConfig
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
 
-from active_indexing.descriptors.architectures import build_network
+from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training import processes
 from active_indexing.training.averaging import WeightAverage

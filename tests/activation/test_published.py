@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from active_indexing.activation.losses import cossim
 from active_indexing.activation.published import LOSS_BATCH, Step, bounds, published
 from active_indexing.concurrency import map_as_done, one_core_per_operation
-from active_indexing.config import ActivationConfig, DescriptorConfig
+from active_indexing.config import ActivationConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.indexing import new_index
 from active_indexing.seeding import torch_generator_for

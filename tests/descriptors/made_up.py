@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from active_indexing.descriptors.registry import PublishedDescriptor
+from active_indexing.descriptors.published import PublishedDescriptor
 
 
 def weights_for(entry: PublishedDescriptor) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from active_indexing.descriptors.architectures import BACKBONES, GeM, build_network
+from active_indexing.descriptors.networks.architectures import BACKBONES, GeM, build_network
 
 INPUTS = torch.zeros(2, 3, 64, 64)
 # The seven of the issue that torchvision serves, and timm's two of it with a Swin for channels-last maps.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.descriptors import banded
+from active_indexing.descriptors import network_input
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.images.tensors import to_tensor
 
@@ -21,9 +21,9 @@ def image(height: int, width: int) -> np.ndarray:
 def test_bands_give_the_bits_of_the_whole_image(
     preprocessing: Preprocessing, size: tuple[int, int], band_pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(banded, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr(network_input, "BAND_PIXELS", band_pixels)
     pixels = image(*size)
-    found = banded.network_input(lambda top, bottom: pixels[top:bottom], *size, preprocessing)
+    found = network_input.network_input(lambda top, bottom: pixels[top:bottom], *size, preprocessing)
     np.testing.assert_array_equal(found, preprocessing(to_tensor(pixels)).numpy())
     assert found.flags.c_contiguous
 
@@ -35,12 +35,12 @@ def test_a_large_image_is_taken_in_bands_that_cover_it_once() -> None:
         taken.append((top, bottom))
         return pixels[top:bottom]
 
-    found = banded.network_input(rows, 700, 1000, Preprocessing(32))
+    found = network_input.network_input(rows, 700, 1000, Preprocessing(32))
     assert taken == [(0, 262), (262, 524), (524, 700)]
     np.testing.assert_array_equal(found, Preprocessing(32)(to_tensor(pixels)).numpy())
 
 
 def test_another_preprocessing_gets_the_whole_image() -> None:
     pixels = image(700, 1000)
-    found = banded.network_input(lambda top, bottom: pixels[top:bottom], 700, 1000, torch.neg)
+    found = network_input.network_input(lambda top, bottom: pixels[top:bottom], 700, 1000, torch.neg)
     np.testing.assert_array_equal(found, -to_tensor(pixels).numpy())

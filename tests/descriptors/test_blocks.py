@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from active_indexing.descriptors.blocks import block_size, describe_blocks, describe_stack
+from active_indexing.descriptors.batching import block_size, describe_blocks, describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from active_indexing.descriptors.checkpoints import (
+from active_indexing.descriptors.weights.checkpoints import (
     find_state_dict,
     is_torchscript,
     load_strictly,

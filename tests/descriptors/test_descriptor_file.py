@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from active_indexing.descriptors.checkpoints import read_checkpoint
-from active_indexing.descriptors.descriptor_file import (
+from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.weights.checkpoints import read_checkpoint
+from active_indexing.descriptors.weights.descriptor_file import (
     Head,
     is_descriptor_file,
     parse_descriptor_file,
     write_descriptor_file,
 )
-from active_indexing.descriptors.preprocessing import Preprocessing
 
 from .tiny import TinyNetwork, tiny_network
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from active_indexing.config import DescriptorConfig
 from active_indexing.descriptors import export
-from active_indexing.descriptors.architectures import build_network
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.export import export_onnx, export_torchscript
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.descriptors.postprocessing import fit_postprocessing
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.descriptors.torchscript import PREPROCESSING_ENTRY
+from active_indexing.descriptors.weights.torchscript import PREPROCESSING_ENTRY
 
 from .tiny import CPU, TinyNetwork, tiny_network
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from active_indexing.descriptors.architectures import build_network
-from active_indexing.descriptors.layouts import classy_to_torchvision, is_classy, isc, sscd
+from active_indexing.descriptors.networks.architectures import build_network
+from active_indexing.descriptors.weights.layouts import classy_to_torchvision, is_classy, isc, sscd
 
 from .made_up import classy_keys
 

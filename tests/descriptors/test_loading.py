@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from active_indexing.config import DescriptorConfig
 from active_indexing.descriptors import loading
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.descriptors.descriptor_file import Head, write_descriptor_file
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.descriptors.postprocessing import (
     Postprocessing,
@@ -19,6 +18,7 @@ from active_indexing.descriptors.postprocessing import (
     save_postprocessing,
 )
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 
 from .tiny import CPU, TinyNetwork, save_scripted, tiny_network
 

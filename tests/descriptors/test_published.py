@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from active_indexing.config import DescriptorConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.descriptors.registry import PUBLISHED
-from active_indexing.descriptors.weights import CACHE_VARIABLE, PublishedFile
+from active_indexing.descriptors.published import PUBLISHED
+from active_indexing.descriptors.weights.download import CACHE_VARIABLE, PublishedFile
 
 from .made_up import classy_keys, save, weights_for
 from .server import serving

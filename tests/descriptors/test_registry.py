@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.descriptors.registry import PUBLISHED, choose_published
+from active_indexing.descriptors.published import PUBLISHED, choose_published
 
 
 def test_the_published_names_are_all_there() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from active_indexing.descriptors.torchscript import load_torchscript
+from active_indexing.descriptors.weights.torchscript import load_torchscript
 
 from .tiny import CPU, save_scripted, tiny_network
 

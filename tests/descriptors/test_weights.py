@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from active_indexing.descriptors import weights
-from active_indexing.descriptors.weights import CACHE_VARIABLE, PublishedFile, cache_folder, fetch
+from active_indexing.descriptors.weights import download
+from active_indexing.descriptors.weights.download import CACHE_VARIABLE, PublishedFile, cache_folder, fetch
 
 from .server import WeightsServer, serving
 
@@ -168,8 +168,8 @@ def test_a_server_that_refuses_is_named_with_its_answer(file: PublishedFile, ser
 def test_a_silent_server_counts_as_lost(
     file: PublishedFile, server: WeightsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "TIMEOUT", 0.05)
-    monkeypatch.setattr(weights, "ATTEMPTS", 2)
+    monkeypatch.setattr(download, "TIMEOUT", 0.05)
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
     release = threading.Event()
     monkeypatch.setattr(f"{serving.__module__}.answer", lambda handler, _: release.wait(5))
     try:

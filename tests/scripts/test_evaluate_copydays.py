@@ -13,7 +13,7 @@ from PIL import Image
 
 from active_indexing import copydays
 from active_indexing.copydays import CopydaysData
-from active_indexing.descriptor_sets import DescriptorSet
+from active_indexing.extraction.named_descriptors import DescriptorSet
 from data import prepare_copydays
 from scripts import evaluate_copydays
 from tests.conftest import Toy, pattern

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.descriptor_sets import DescriptorSet, write_hdf5
+from active_indexing.extraction.named_descriptors import DescriptorSet, write_hdf5
 from scripts import evaluate_disc
 from tests.conftest import Toy, pattern
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from active_indexing.descriptors.descriptor_file import Head, write_descriptor_file
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 from scripts import extract_fts
 
 SCRIPT = Path(extract_fts.__file__)

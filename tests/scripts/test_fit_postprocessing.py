@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.config import DescriptorConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from scripts import export_descriptor, fit_postprocessing
 from tests.conftest import Toy

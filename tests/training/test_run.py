@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from active_indexing.descriptors.checkpoints import read_checkpoint
-from active_indexing.descriptors.descriptor_file import parse_descriptor_file
+from active_indexing.descriptors.weights.checkpoints import read_checkpoint
+from active_indexing.descriptors.weights.descriptor_file import parse_descriptor_file
 from active_indexing.training.batches import Batches, open_banks
 from active_indexing.training.config import Source, TrainingConfig
 from active_indexing.training.loop import build_trainer, train, train_step

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from active_indexing.descriptors.banded import network_input
+from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
 from active_indexing.images.listing import Item
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from active_indexing.artefacts.atomic import atomic_file
-from active_indexing.descriptors.architectures import build_network
-from active_indexing.descriptors.checkpoints import load_strictly
+from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.descriptors.preprocessing import Preprocessing
+from active_indexing.descriptors.weights.checkpoints import load_strictly
 
 FORMAT = "active_indexing.descriptor/1"
 KEYS = ("backbone", "dim", "gem_p", "preprocessing", "state_dict")

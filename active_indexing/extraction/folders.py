@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from active_indexing.artefacts.identity import fingerprint
-from active_indexing.config import DescriptorConfig
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.extraction import extract
+from active_indexing.extraction.extract import extract
 from active_indexing.images.listing import open_source
 
 

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from active_indexing.artefacts.atomic import write_bytes
-from active_indexing.descriptor_files import open_descriptors, reference_names
+from active_indexing.extraction.matrix_file import open_descriptors, reference_names
 from active_indexing.images.header import suffixes
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
