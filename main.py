@@ -15,16 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import active_indexing
-from active_indexing.config import (
-    EXISTING_MODES,
-    LOSSES,
-    METRICS,
-    SAVE_FORMATS,
-    STAGES,
-    STRENGTHS,
-    RunConfig,
-    configure,
-)
+from active_indexing.activation.config import LOSSES, STRENGTHS
+from active_indexing.config import EXISTING_MODES, SAVE_FORMATS, STAGES, RunConfig, configure
+from active_indexing.index.config import METRICS
 
 OUTPUT = Path("output")
 CHOICES = {

@@ -18,7 +18,7 @@ import pandas as pd
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.artefacts.csv_tables import parse_id_cell, parse_list_cell
 from active_indexing.artefacts.identity import sha256_file
-from active_indexing.index_store import EMBEDDED_DIR
+from active_indexing.index.files import EMBEDDED_DIR
 from active_indexing.metrics.bootstrap import LEVEL
 from active_indexing.metrics.thresholds import QueryScores, Threshold, next_neighbour_scores, threshold
 from active_indexing.records import NO_MATCH

@@ -19,7 +19,7 @@ from active_indexing.attacks.registry import Attack
 from active_indexing.concurrency import groups_of, map_in_order
 from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.records import NO_MATCH, Failure, QueryRow
 from active_indexing.search import query_rows
 

@@ -17,7 +17,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.folder_release import FolderRelease
 from active_indexing.images.inventory import inventory
-from active_indexing.index_store import PreparedIndex
+from active_indexing.index.preparation import PreparedIndex
 from active_indexing.records import NO_MATCH, Failure
 from active_indexing.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from active_indexing.activation.published import Step
+from active_indexing.activation.interface import Step
 from active_indexing.artefacts.arrays import packed, unpacked
 from active_indexing.artefacts.identity import file_state, is_unchanged
 from active_indexing.artefacts.journal import KeyedJournal, drop_torn_line

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from active_indexing import results
-from active_indexing.activation.registry import activation_method
+from active_indexing.activation.methods.registry import activation_method
+from active_indexing.activation.objectives.targets import check_target, target_rule
+from active_indexing.activation.perturbation.optimizers import check_specs
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
 from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
@@ -21,13 +23,11 @@ from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.folder_evaluation import FolderEvaluation, chosen_attacks, non_matching_queries
 from active_indexing.folder_release import IMAGES, FolderRelease, StepLog
 from active_indexing.images.inventory import inventory
-from active_indexing.index_store import PreparedIndex, prepare
-from active_indexing.optimisers import check_specs
+from active_indexing.index.preparation import PreparedIndex, prepare
 from active_indexing.output_folder import open_journal
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release import Releaser
 from active_indexing.summary import quality_table
-from active_indexing.targets import check_target, target_rule
 
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
 

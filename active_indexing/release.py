@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from active_indexing.activation.methods import Movement, Scene, Task
-from active_indexing.activation.published import Step
-from active_indexing.activation.registry import activation_method
+from active_indexing.activation.entries import ENTRY_EDITS, described_edits
+from active_indexing.activation.interface import Movement, Scene, Step, Task
+from active_indexing.activation.methods.registry import activation_method
+from active_indexing.activation.perturbation.scaling import MISS, VisibleChange, at_psnr, changed
 from active_indexing.artefacts.atomic import write_bytes
-from active_indexing.changes import MISS, VisibleChange, at_psnr, changed
 from active_indexing.concurrency import Budget, Together
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.network_input import shrunk
-from active_indexing.entries import ENTRY_EDITS, described_edits
 from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.metrics import image_quality
 from active_indexing.records import ManifestRow, SourceImage
 

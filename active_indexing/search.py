@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from active_indexing.attacks.jobs import AttackResult
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.records import QueryRow
 
 

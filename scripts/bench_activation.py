@@ -36,9 +36,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.artefacts import atomic, identity
-from active_indexing.config import EXISTING_MODES, METRICS, SAVE_FORMATS, IndexConfig, RunConfig, configure
+from active_indexing.config import EXISTING_MODES, SAVE_FORMATS, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import inventory
+from active_indexing.index.config import METRICS, IndexConfig
 from active_indexing.records import SourceImage
 from analysis.gains import SEEN, UNSEEN
 from analysis.intervals import RESAMPLES

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from active_indexing.activation.registry import activation_method
-from active_indexing.config import ActivationConfig
-from active_indexing.optimisers import check_specs
-from active_indexing.targets import target_rule
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.methods.registry import activation_method
+from active_indexing.activation.objectives.targets import target_rule
+from active_indexing.activation.perturbation.optimizers import check_specs
 
 PASSIVE = "passive"
 PUBLISHED = "published"

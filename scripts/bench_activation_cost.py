@@ -38,7 +38,7 @@ from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.folder_release import IMAGES
 from active_indexing.images import decoding, encoding
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.records import SourceImage, released_names
 from active_indexing.release import Releaser
 

@@ -25,8 +25,8 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import QueryImage
 from active_indexing.folder_evaluation import non_matching_queries
 from active_indexing.folder_release import IMAGES, FolderRelease
-from active_indexing.index_store import PreparedIndex, prepare
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.preparation import PreparedIndex, prepare
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.output_folder import open_journal
 from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage
 from active_indexing.release import Released, Releaser

@@ -37,14 +37,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.attacks import default_attacks
 from active_indexing.concurrency import map_in_order, one_core_per_operation
-from active_indexing.config import MOST_ENTRIES, IndexConfig, RunConfig
+from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.images.inventory import inventory
-from active_indexing.index_store import prepare
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.config import MOST_ENTRIES, IndexConfig
+from active_indexing.index.preparation import prepare
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.records import SourceImage, released_names
 from active_indexing.release import Released, Releaser
 from analysis.entries import recall_against_bytes

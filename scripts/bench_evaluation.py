@@ -50,7 +50,7 @@ from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.images.decoding import read
 from active_indexing.images.inventory import inventory
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 from scripts.bench_scaling import POLL_SECONDS, family, filled_indexes, pss_kib, report, write_images
 
 ATTACKS = default_attacks()

@@ -29,17 +29,18 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from active_indexing.activation.objectives.targets import pq_recons
 from active_indexing.concurrency import map_as_done, one_core_per_operation
-from active_indexing.config import EvaluationConfig, IndexConfig, RunConfig
+from active_indexing.config import EvaluationConfig, RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import inventory
-from active_indexing.index_store import prepare
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.config import IndexConfig
+from active_indexing.index.preparation import prepare
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.records import SourceImage
 from active_indexing.release import Releaser
-from active_indexing.targets import pq_recons
 
 ROOT = Path(__file__).parents[1]
 CHUNK = 50_000

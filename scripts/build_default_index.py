@@ -17,12 +17,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.config import IndexConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
-from active_indexing.index_store import EMBEDDED_DIR, index_path, save
-from active_indexing.indexing import new_index
+from active_indexing.index.config import IndexConfig
+from active_indexing.index.files import EMBEDDED_DIR, index_path, save
+from active_indexing.index.vector_index import new_index
 
 TRAINING_ROWS = 40_000
 """Rows that train the shipped index: 39 per cell of IVF1024, so that FAISS has enough."""

@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
-from active_indexing.config import IndexConfig
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.index_store import prepare
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.config import IndexConfig
+from active_indexing.index.preparation import prepare
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.output_folder import recorded_entries
 from analysis.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
 from analysis.runs import Run, open_runs

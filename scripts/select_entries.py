@@ -26,14 +26,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.activation.methods import Scene
-from active_indexing.config import MOST_ENTRIES, IndexConfig, RunConfig
+from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits
+from active_indexing.activation.interface import Scene
+from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.entries import ENTRY_EDITS, EntryEdit, described_edits
 from active_indexing.images import decoding
-from active_indexing.index_store import prepare
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.config import MOST_ENTRIES, IndexConfig
+from active_indexing.index.preparation import prepare
+from active_indexing.index.vector_index import VectorIndex
 from scripts.bench_entries import Arm, made_arm
 
 CANDIDATES = (

@@ -12,7 +12,7 @@ from scipy import stats
 
 from active_indexing import calibration, results
 from active_indexing.artefacts import csv_tables
-from active_indexing.index_store import EMBEDDED_DIR
+from active_indexing.index.files import EMBEDDED_DIR
 from active_indexing.metrics.thresholds import QueryScores, threshold
 from active_indexing.records import NO_MATCH, QueryRow
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.changes import TOLERANCE, EnlargedChange, FullChange, VisibleChange, at_psnr, changed
+from active_indexing.activation.perturbation.scaling import (
+    TOLERANCE,
+    EnlargedChange,
+    FullChange,
+    VisibleChange,
+    at_psnr,
+    changed,
+)
 from active_indexing.metrics import image_quality
 from tests.conftest import pattern
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.activation.edits import apply
-from active_indexing.activation.methods import Scene
-from active_indexing.config import MOST_ENTRIES, ActivationConfig
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits, parameters
+from active_indexing.activation.interface import Scene
+from active_indexing.activation.transformations import apply
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.entries import ENTRY_EDITS, EntryEdit, described_edits, parameters
-from active_indexing.indexing import new_index
+from active_indexing.index.config import MOST_ENTRIES
+from active_indexing.index.vector_index import new_index
 from tests.conftest import Toy, pattern
 
 SIZE = 32

@@ -18,7 +18,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.evaluation import Evaluation, QueryImage
 from active_indexing.images import decoding, tensors
-from active_indexing.indexing import VectorIndex, new_index
+from active_indexing.index.vector_index import VectorIndex, new_index
 from active_indexing.records import NO_MATCH, QueryRow
 from tests.conftest import pattern
 

@@ -9,11 +9,12 @@ import faiss
 import numpy as np
 import pytest
 
-from active_indexing import index_store
-from active_indexing.config import IndexConfig
 from active_indexing.extraction.matrix_file import DescriptorFile
-from active_indexing.index_store import PreparedIndex, index_path, load, prepare
-from active_indexing.indexing import IndexFileError
+from active_indexing.index import files, preparation
+from active_indexing.index.config import IndexConfig
+from active_indexing.index.files import index_path, load
+from active_indexing.index.preparation import PreparedIndex, prepare
+from active_indexing.index.vector_index import IndexFileError
 from tests.conftest import TOY_DIM, Toy
 
 FACTORY = "IVF8,PQ4x4np"
@@ -37,7 +38,7 @@ def config(toy: Toy, tmp_path: Path) -> IndexConfig:
 
 @pytest.fixture(autouse=True)
 def _few_training_descriptors_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_store, "_warn_of_few", lambda index, rows: None)
+    monkeypatch.setattr(preparation, "_warn_of_few", lambda index, rows: None)
 
 
 def made(config: IndexConfig, *, descriptor: str = MADE_BY, seed: int = 0) -> PreparedIndex:
@@ -48,7 +49,7 @@ def answers(prepared: PreparedIndex, toy: Toy) -> list[list[int]]:
     return [found.ids.tolist() for found in prepared.index.search(np.load(toy.training)[:20], 5)]
 
 
-def files(config: IndexConfig) -> list[str]:
+def files_in(config: IndexConfig) -> list[str]:
     return sorted(path.name for path in config.idx_dir.rglob("*")) if config.idx_dir.exists() else []
 
 
@@ -84,7 +85,7 @@ def test_a_prepared_index_holds_every_reference_under_its_row_number(
     expected = (
         [] if factory in UNTRAINED else [f"idx={factory}_quant={metric}{e}" for e in (".index", ".json")]
     )
-    assert files(config) == expected
+    assert files_in(config) == expected
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
@@ -93,7 +94,7 @@ def test_a_second_run_reads_the_index_and_answers_the_same(
 ) -> None:
     config = replace(config, idx_factory=factory)
     first, content = made(config), stored(config).read_bytes()
-    monkeypatch.setattr(index_store.VectorIndex, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(preparation.VectorIndex, "train", lambda *_: pytest.fail("trained again"))
     second = made(config)
     assert answers(first, toy) == answers(second, toy)
     assert first.inputs == second.inputs
@@ -143,12 +144,12 @@ def test_without_references_the_index_is_empty(config: IndexConfig) -> None:
 def test_more_training_rows_than_are_of_use_are_sampled_by_the_seed(
     config: IndexConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("active_indexing.training_sizes.SAMPLE_FLOOR", 10)
-    monkeypatch.setattr("active_indexing.training_sizes.MAX_POINTS_PER_CENTROID", 10)
+    monkeypatch.setattr("active_indexing.index.training_sizes.SAMPLE_FLOOR", 10)
+    monkeypatch.setattr("active_indexing.index.training_sizes.MAX_POINTS_PER_CENTROID", 10)
     trained_from = []
-    train = index_store.VectorIndex.train
+    train = preparation.VectorIndex.train
     monkeypatch.setattr(
-        index_store.VectorIndex, "train", lambda self, x: (trained_from.append(x), train(self, x))
+        preparation.VectorIndex, "train", lambda self, x: (trained_from.append(x), train(self, x))
     )
     made(config, seed=1)
     assert len(trained_from[0]) == 160
@@ -186,14 +187,14 @@ def test_a_bad_row_is_told_and_nothing_is_written(part: str, value: float, confi
         ValueError, match=rf"{part}.fts.npy: row 123 is zero or has a value that is not finite"
     ):
         made(config)
-    assert files(config) == []
+    assert files_in(config) == []
 
 
 def test_too_few_training_descriptors_are_told_and_nothing_is_written(config: IndexConfig) -> None:
     rewrite(config.fts_training_path, np.load(config.fts_training_path)[:15])
     with pytest.raises(ValueError, match=r"needs at least 16 training descriptors .* got 15"):
         made(config)
-    assert files(config) == []
+    assert files_in(config) == []
 
 
 @pytest.mark.parametrize("name", ["fts_training_path", "fts_reference_path"])
@@ -204,7 +205,7 @@ def test_another_length_is_told_and_nothing_is_written(name: str, config: IndexC
         ValueError, match="has descriptors of 32 dimensions, but this run's descriptor gives 64"
     ):
         made(config)
-    assert files(config) == []
+    assert files_in(config) == []
 
 
 @pytest.mark.parametrize("name", ["fts_training_path", "fts_reference_path"])
@@ -213,7 +214,7 @@ def test_descriptors_of_another_model_are_told_and_nothing_is_written(name: str,
     side_car.write_text(json.dumps({"descriptor_fingerprint": "another"}))
     with pytest.raises(ValueError, match="was extracted with another descriptor than this run's"):
         made(config)
-    assert files(config) == []
+    assert files_in(config) == []
     side_car.write_text(json.dumps({"descriptor_fingerprint": MADE_BY}))
     made(config)
 
@@ -222,7 +223,7 @@ def test_names_that_do_not_fit_are_told_and_nothing_is_written(config: IndexConf
     (config.fts_reference_path.parent / "filenames.txt").write_text("only one\n")
     with pytest.raises(ValueError, match=r"has 1 lines but fts.npy has 500 rows"):
         made(config)
-    assert files(config) == []
+    assert files_in(config) == []
 
 
 def test_a_missing_file_is_named(config: IndexConfig) -> None:
@@ -280,10 +281,10 @@ def test_a_damaged_or_foreign_index_is_never_used_nor_replaced(
 ) -> None:
     made(config)
     damage(stored(config))
-    before = {name: (config.idx_dir / name).read_bytes() for name in files(config)}
+    before = {name: (config.idx_dir / name).read_bytes() for name in files_in(config)}
     with pytest.raises(IndexFileError, match=rf"{reason}.*{REMEDY}"):
         made(config)
-    assert {name: (config.idx_dir / name).read_bytes() for name in files(config)} == before
+    assert {name: (config.idx_dir / name).read_bytes() for name in files_in(config)} == before
 
 
 def test_an_index_of_something_else_is_never_used(config: IndexConfig) -> None:
@@ -318,11 +319,11 @@ def test_a_trained_factory_without_training_descriptors_says_what_to_give(config
 @pytest.fixture
 def embedded(config: IndexConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexConfig:
     """An embedded index with 300 references of its own."""
-    monkeypatch.setattr(index_store, "EMBEDDED_DIR", tmp_path / "assets")
+    monkeypatch.setattr(preparation, "EMBEDDED_DIR", tmp_path / "assets")
     prepared = made(replace(config, fts_reference_path=None))
     rows = np.load(config.fts_training_path)
     prepared.index.add(rows, np.arange(len(rows)))
-    index_store.save(index_path(tmp_path / "assets", FACTORY, "L2"), prepared.index, prepared.inputs)
+    files.save(index_path(tmp_path / "assets", FACTORY, "L2"), prepared.index, prepared.inputs)
     return replace(config, fts_training_path=None, idx_dir=tmp_path / "none")
 
 
@@ -332,7 +333,7 @@ def test_references_follow_those_of_the_embedded_index(embedded: IndexConfig, to
     assert (prepared.first_reference, prepared.index.ntotal) == (300, 800)
     found = prepared.index.search(np.load(toy.references)[:30], 50)
     assert np.mean([300 + row in each.ids for row, each in enumerate(found)]) > 0.6
-    assert files(embedded) == []
+    assert files_in(embedded) == []
 
 
 def test_the_embedded_index_serves_its_own_descriptor_only(embedded: IndexConfig) -> None:

@@ -7,8 +7,8 @@ import faiss
 import numpy as np
 import pytest
 
-from active_indexing.indexing import IndexFileError, VectorIndex, new_index
-from active_indexing.native_output import without_native_lines
+from active_indexing.index.native_output import without_native_lines
+from active_indexing.index.vector_index import IndexFileError, VectorIndex, new_index
 
 DIM = 64
 BIG = 1 << 62

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from active_indexing.neighbours import Neighbours, best_ids, most_of_one
+from active_indexing.index.neighbours import Neighbours, best_ids, most_of_one
 
 Search = Callable[[np.ndarray, int], list[Neighbours]]
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from active_indexing.optimisers import TIMM_ALSO, build_optimizer, build_scheduler, check_specs, parse_spec
+from active_indexing.activation.perturbation.optimizers import (
+    TIMM_ALSO,
+    build_optimizer,
+    build_scheduler,
+    check_specs,
+    parse_spec,
+)
 
 CLASSES = sorted(
     name

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from active_indexing import targets
-from active_indexing.indexing import VectorIndex, new_index
+from active_indexing.activation.objectives import targets
+from active_indexing.index.vector_index import VectorIndex, new_index
 
 DIM = 32
 

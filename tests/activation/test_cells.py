@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.activation.cells import Cells
+from active_indexing.activation.objectives.cells import Cells
 from tests.activation.worlds import DIM, index_of, units
 
 CPU = torch.device("cpu")

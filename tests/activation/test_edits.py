@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation import edits as module
-from active_indexing.activation.edits import Edits, apply, joined, random_edits, turn_matrix
+from active_indexing.activation import transformations as module
+from active_indexing.activation.perturbation.jnd import LUMA
+from active_indexing.activation.transformations import Edits, apply, joined, random_edits, turn_matrix
 from active_indexing.images.tensors import to_tensor
-from active_indexing.perceptual import LUMA
 from tests.activation.worlds import picture
 
 HEIGHT, WIDTH = 12, 18

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation import losses
-from active_indexing.activation.cells import Cells
+from active_indexing.activation.objectives import losses
+from active_indexing.activation.objectives.cells import Cells
 
 
 def rows(*shape: int, seed: int = 0) -> Tensor:

@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from active_indexing.activation.losses import cossim
-from active_indexing.activation.published import LOSS_BATCH, Step, bounds, published
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.interface import Step
+from active_indexing.activation.methods.published import LOSS_BATCH, bounds, published
+from active_indexing.activation.objectives.losses import cossim
+from active_indexing.activation.objectives.targets import TARGETS
 from active_indexing.concurrency import map_as_done, one_core_per_operation
-from active_indexing.config import ActivationConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.indexing import new_index
+from active_indexing.index.vector_index import new_index
 from active_indexing.seeding import torch_generator_for
-from active_indexing.targets import TARGETS
 from tests.conftest import Toy, pattern
 from tests.reference import published as oracle
 

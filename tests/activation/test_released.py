@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.changes import MISS
+from active_indexing.activation.perturbation.scaling import MISS
 from active_indexing.config import configure
 from active_indexing.images import decoding
 from active_indexing.metrics import image_quality

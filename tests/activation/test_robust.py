@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from active_indexing.activation.methods import Movement, Task
-from active_indexing.activation.published import Step
-from active_indexing.activation.registry import activation_method
-from active_indexing.activation.robust import robust, unit_rms
-from active_indexing.changes import at_psnr, changed
+from active_indexing.activation.interface import Movement, Step, Task
+from active_indexing.activation.methods.registry import activation_method
+from active_indexing.activation.methods.robust import robust
+from active_indexing.activation.perturbation.scaling import at_psnr, changed
+from active_indexing.activation.perturbation.steps import unit_rms
 from tests.activation.worlds import QUICK, described, descriptor, index_of, picture, scene, task
 
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from active_indexing.activation.methods import Scene, Task
-from active_indexing.config import ActivationConfig
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.interface import Scene, Task
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.images import tensors
-from active_indexing.indexing import VectorIndex, new_index
+from active_indexing.index.vector_index import VectorIndex, new_index
 from tests.conftest import pattern
 
 DIM = 8

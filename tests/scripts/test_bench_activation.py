@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import active_indexing
-from active_indexing.config import ActivationConfig, configure
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.config import configure
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from scripts import bench_activation, bench_activation_cost, bench_activation_recall

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from active_indexing.config import ActivationConfig
+from active_indexing.activation.config import ActivationConfig
 from scripts.bench_activation_arms import active_arms
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.indexing import VectorIndex, new_index
+from active_indexing.index.vector_index import VectorIndex, new_index
 from scripts import bench_entries, select_entries
 from scripts.bench_activation_recall import hits_of
 from scripts.bench_entries import Arm

@@ -13,10 +13,11 @@ from typing import Any
 import faiss
 import numpy as np
 
-from active_indexing.native_output import reason, without_native_lines
-from active_indexing.neighbours import Neighbours, best_ids, most_of_one
-from active_indexing.training_sizes import TrainingSizes, training_sizes
-from active_indexing.vectors import checked
+from active_indexing.index.faiss_parts import split_transforms
+from active_indexing.index.native_output import reason, without_native_lines
+from active_indexing.index.neighbours import Neighbours, best_ids, most_of_one
+from active_indexing.index.training_sizes import TrainingSizes, training_sizes
+from active_indexing.index.vectors import checked
 
 _METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 
@@ -38,7 +39,7 @@ class VectorIndex:
         self._index: Any = faiss.downcast_index(index)
         self.factory = factory
         self.metric = metric
-        self._chain, core = _split_transforms(self._index)
+        self._chain, core = split_transforms(self._index)
         self._ivf = faiss.try_extract_index_ivf(self._index)
         # IVF stores 64-bit ids itself; an IDMap around it would give wrong ids after a removal.
         keeps_ids = isinstance(core, faiss.IndexIVF)
@@ -271,7 +272,7 @@ class VectorIndex:
             yield int(quantizer.pq.ksub if pairs else self._ivf.nlist)
         if any(isinstance(step, faiss.OPQMatrix) for step in self._chain):
             yield OPQ_CENTROIDS
-        core: Any = _split_transforms(self._index)[1]
+        core: Any = split_transforms(self._index)[1]
         for within in ("base_index", "storage"):  # of a refined index, of a graph
             core = faiss.downcast_index(getattr(core, within, core))
         if hasattr(core, "pq"):
@@ -316,14 +317,5 @@ def _refuse_unfit(index: Any, metric: str) -> None:
     """Raise for what FAISS makes but can't do: it would compute something else, or abort the process."""
     if index.metric_type != _METRICS[metric]:
         raise ValueError("it knows another metric only")
-    if isinstance(_split_transforms(index)[1], faiss.IndexIVFPQR):
+    if isinstance(split_transforms(index)[1], faiss.IndexIVFPQR):
         raise ValueError("its refinement codes work with ids 0, 1, 2... only")
-
-
-def _split_transforms(index: Any) -> tuple[list[Any], Any]:
-    """The transforms before an index, and the index behind them."""
-    if not isinstance(index, faiss.IndexPreTransform):
-        return [], index
-    transforms: Any = index.chain
-    chain = [faiss.downcast_VectorTransform(transforms.at(i)) for i in range(transforms.size())]
-    return chain, faiss.downcast_index(index.index)

@@ -6,8 +6,6 @@ holds no entries, but for the embedded default, which holds its references.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing.artefacts import atomic
-from active_indexing.config import IndexConfig
 from active_indexing.extraction.matrix_file import DescriptorFile, open_descriptors, reference_names
-from active_indexing.indexing import IndexFileError, VectorIndex, new_index
-
-EMBEDDED_DIR = Path(__file__).parent / "assets"
+from active_indexing.index.config import IndexConfig
+from active_indexing.index.files import EMBEDDED_DIR, index_path, load, save
+from active_indexing.index.vector_index import IndexFileError, VectorIndex, new_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +37,6 @@ class PreparedIndex:
     names: Path | None
     first_reference: int
     path: Path | None
-
-
-def index_path(folder: Path, factory: str, metric: str) -> Path:
-    """``<folder>/idx=<factory>_quant=<metric>.index``."""
-    return folder / f"idx={factory}_quant={metric}.index"
 
 
 def prepare(
@@ -73,53 +64,6 @@ def prepare(
         _add(index, references, first, progress)
     index.set_nprobe(config.nprobe)
     return PreparedIndex(index, inputs, names, first, path)
-
-
-def save(path: Path, index: VectorIndex, inputs: dict[str, Any]) -> None:
-    """Write an index and its side-car; the index last, so that it never lies there unexplained."""
-    content = index.to_bytes()
-    side_car = {"inputs": inputs, "sha256": _sha256(content), "ntotal": index.ntotal}
-    atomic.write_json(path.with_suffix(".json"), side_car)
-    atomic.write_bytes(path, content)
-
-
-def load(
-    path: Path, inputs: dict[str, Any] | None, factory: str, metric: str
-) -> tuple[VectorIndex, dict[str, Any]]:
-    """Read an index and check that it is whole and made from these inputs.
-
-    Args:
-        path: the index file.
-        inputs: what it must have been made from; ``None`` takes the side-car's word.
-        factory: its factory string.
-        metric: ``L2`` or ``IP``.
-
-    Returns:
-        The index and the inputs of its side-car.
-
-    Raises:
-        IndexFileError: foreign, changed, truncated, or made from something else.
-    """
-    side_car = path.with_suffix(".json")
-    made_from, expected = _side_car(path, side_car)
-    differing = [] if inputs is None else [key for key in inputs if made_from.get(key) != inputs[key]]
-    if differing:
-        raise IndexFileError(f"{path} was made with another {' and '.join(differing)} than this run's")
-    content = path.read_bytes()
-    if _sha256(content) != expected:
-        raise IndexFileError(f"{path} was truncated or changed after it was written")
-    return VectorIndex.from_bytes(content, factory, metric), made_from
-
-
-def _side_car(path: Path, side_car: Path) -> tuple[dict[str, Any], str]:
-    if not side_car.is_file():
-        raise IndexFileError(f"{path} has no {side_car.name} that says what made it")
-    try:
-        content = json.loads(side_car.read_text())
-        made_from, expected = dict(content["inputs"]), content["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise IndexFileError(f"{side_car} is damaged") from error
-    return made_from, expected
 
 
 def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | None:
@@ -207,7 +151,3 @@ def _add(index: VectorIndex, references: DescriptorFile, first: int, progress: b
         for start, chunk in references.chunks():
             index.add(chunk, first + start + np.arange(len(chunk)))
             bar.update(len(chunk))
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

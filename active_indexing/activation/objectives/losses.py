@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation.cells import Cells
+from active_indexing.activation.objectives.cells import Cells
 
 CELL_TEMPERATURE = 0.05
 """Of the squared distances to centroids. Chosen on photos 200-263 with the default descriptor."""

@@ -15,25 +15,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing import perceptual
-from active_indexing.activation.edits import Edits, apply, joined, random_edits
-from active_indexing.activation.losses import cell_loss, cossim, neighbour_loss
-from active_indexing.activation.methods import Movement, Scene, Task, opacity, step_logger
-from active_indexing.activation.published import Step
-from active_indexing.changes import EnlargedChange
+from active_indexing.activation.interface import Movement, Scene, Step, Task, step_logger
+from active_indexing.activation.objectives.losses import cell_loss, cossim, neighbour_loss
+from active_indexing.activation.perturbation import jnd
+from active_indexing.activation.perturbation.scaling import EnlargedChange
+from active_indexing.activation.perturbation.steps import NEUTRAL, unit_rms
+from active_indexing.activation.transformations import Edits, apply, joined, random_edits
+from active_indexing.activation.working_image import enlarged, same_shape, shrunk_opacity, working_image
 from active_indexing.descriptors.network_input import shrunk
-from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.seeding import torch_generator_for
 
-# All chosen on photos 200-263 with the default descriptor.
-WORKING_SCALE = 2**0.5  # edge of the working image / edge of the descriptor's input: half the area is sharp
 FIRST_STEP = 0.6  # of the budget; the steps shrink linearly to 0
 MOMENTUM = 0.9
 FLAT_WEIGHT = 0.4  # how strongly flat regions are changed, next to 1 for texture; by eye
@@ -41,7 +39,6 @@ LIMIT = 24 / 255  # of the change of any place, times its weight; by eye
 UNEDITED = 5  # edits that the unedited image counts as in the entry; a mean over few edits leans on it
 NEIGHBOURS = 10  # entries taken as negatives, of each edit that is looked at
 NEIGHBOUR_PROBES = 8  # cells visited for them
-NEUTRAL = 1e-12  # keeps the length of a vanishing vector from being divided by
 HARD = 0.25  # share of edits that stay found, below which the manifest warns
 PSNR = 42.0  # decibels, when the settings name none
 
@@ -57,7 +54,7 @@ def robust(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
         One movement per image.
     """
     moved: dict[int, Movement] = {}
-    for group in _same_shape(tasks, scene):
+    for group in same_shape(tasks, scene):
         moved |= zip([id(task) for task in group], _as_memory_allows(group, scene), strict=True)
     return [moved[id(task)] for task in tasks]
 
@@ -99,11 +96,11 @@ class _Batch:
         self._generators = [torch_generator_for(scene.seed, task.image_id, "edits") for task in tasks]
         device = scene.device
         self._work = torch.stack([shrunk(task.view, working) for task in tasks]).to(device)
-        texture = perceptual.texture(self._work)
+        texture = jnd.texture(self._work)
         self._weight = FLAT_WEIGHT + (1 - FLAT_WEIGHT) * F.interpolate(texture, self._input, mode="area")
-        shown = [_shrunk_opacity(task, self._shape) for task in tasks]
+        shown = [shrunk_opacity(task, self._shape) for task in tasks]
         self._shown = torch.stack(shown).to(device)
-        self._room = perceptual.room(texture)
+        self._room = jnd.room(texture)
         self._budget = 10 ** (-(self._config.budget or PSNR) / 20) * self._room
         self._original = torch.from_numpy(np.stack([task.original for task in tasks])).to(device)
         self._cells = scene.cells
@@ -174,7 +171,7 @@ class _Batch:
 
     def _moved(self, shift: Tensor) -> Tensor:
         """Working images with the perturbation, as the released image will show them."""
-        return (self._work + self._shown * _enlarged(shift, self._shape)).clamp(0, 1)
+        return (self._work + self._shown * enlarged(shift, self._shape)).clamp(0, 1)
 
     def _projected(self, shift: Tensor) -> Tensor:
         """Inside the limit of every place, then inside the budget, measured where the image shows it."""
@@ -253,17 +250,11 @@ class _Batch:
             told = step_logger(self._scene, task)
             if told is None:
                 return
-            seen = _enlarged(shift[place : place + 1].detach(), self._shape)
+            seen = enlarged(shift[place : place + 1].detach(), self._shape)
             error, largest = float(seen.square().mean()), 255 * float(seen.abs().max())
             psnr = -10 * float(np.log10(error)) if error else float("inf")
             losses = float(loss[place]), float(cosine[place])
             told(Step(step, *losses, error, psnr, largest, float(length[place])))
-
-
-def working_image(scene: Scene) -> Preprocessing:
-    """From a photo to the small image that is worked on, in [0, 1]."""
-    own = scene.descriptor.preprocessing
-    return replace(own, size=round(WORKING_SCALE * own.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def _notes(room: float, kept: float | None) -> tuple[str, ...]:
@@ -274,29 +265,6 @@ def _notes(room: float, kept: float | None) -> tuple[str, ...]:
     if kept is not None and kept < HARD:
         notes.append(f"hard to protect: of its random edits, {kept:.0%} stay nearest to its entry")
     return tuple(notes)
-
-
-def unit_rms(vectors: Tensor) -> Tensor:
-    """(B, ...) scaled so that the root mean square of each is 1."""
-    rms = vectors.square().flatten(1).mean(dim=1).sqrt().clamp_min(NEUTRAL)
-    return vectors / rms.view(-1, *[1] * (vectors.ndim - 1))
-
-
-def _same_shape(tasks: Sequence[Task], scene: Scene) -> list[list[Task]]:
-    groups: dict[tuple[int, int], list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(working_image(scene).output_size(*task.view.shape[:2]), []).append(task)
-    return list(groups.values())
-
-
-def _shrunk_opacity(task: Task, shape: tuple[int, int]) -> Tensor:
-    if task.alpha is None:
-        return torch.ones(1, *shape)
-    return F.interpolate(opacity(task.alpha)[None], shape, mode="bilinear", antialias=True)[0]
-
-
-def _enlarged(shift: Tensor, shape: tuple[int, int]) -> Tensor:
-    return F.interpolate(shift, shape, mode="bilinear", align_corners=False)
 
 
 def _bounded(codes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 
 TargetRule = Callable[[VectorIndex, np.ndarray], np.ndarray]
 """(index, (N, D) original descriptors) -> (N, D) float32 targets."""

@@ -9,16 +9,20 @@ perturbation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from active_indexing.activation.losses import DESCRIPTOR_LOSSES
-from active_indexing.config import ActivationConfig
-from active_indexing.optimisers import build_optimizer, build_scheduler
-from active_indexing.perceptual import CHANNEL_SCALE, jnd, uniform
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.interface import Movement, Scene, Step, Task, opacity, step_logger
+from active_indexing.activation.objectives.losses import DESCRIPTOR_LOSSES
+from active_indexing.activation.objectives.targets import target_rule
+from active_indexing.activation.perturbation.jnd import CHANNEL_SCALE, jnd, uniform
+from active_indexing.activation.perturbation.optimizers import build_optimizer, build_scheduler
+from active_indexing.activation.perturbation.scaling import FullChange
+from active_indexing.images import tensors
+from active_indexing.seeding import torch_generator_for
 
 Describe = Callable[[Tensor], Tensor]
 """(B, 3, H, W) in [0, 1] -> (B, D), differentiable."""
@@ -33,19 +37,6 @@ LOSS_BATCH = 16
 """Divisor of the losses: the published program averages over a batch of 16. Adam divides a gradient by its
 root mean square plus 1e-8, and at a photo's size the gradients are near 1e-8, so the divisor shapes the
 result. Fixing it makes an image's result the same whatever batch it came in."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one optimisation step saw, before its update; the published log's names."""
-
-    gd_it: int
-    loss: float
-    loss_f: float
-    loss_i: float
-    psnr: float
-    linf: float
-    lr: float
 
 
 def bounds(pixels: Tensor, config: ActivationConfig) -> Tensor:
@@ -137,3 +128,30 @@ def _step(number: int, losses: tuple[float, float, float], shift: Tensor, rate: 
     error = float(shift.square().mean())
     psnr = float("inf") if error == 0 else -10.0 * float(torch.log10(torch.tensor(error)))
     return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
+
+
+def published_movements(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
+    """The published method, at the image's full size, one image after the other.
+
+    Raises:
+        ValueError: the optimisation diverged.
+    """
+    return [_published(task, scene) for task in tasks]
+
+
+def _published(task: Task, scene: Scene) -> Movement:
+    config, device = scene.config, scene.device
+    target = target_rule(config.target)(scene.index, task.original[None])[0]
+    shift = published(
+        tensors.to_tensor(task.view).to(device),
+        torch.from_numpy(target).to(device),
+        scene.descriptor,
+        config,
+        torch_generator_for(scene.seed, task.image_id, "delta"),
+        opacity=None if task.alpha is None else opacity(task.alpha).to(device),
+        on_step=step_logger(scene, task),
+    )
+    if not torch.isfinite(shift).all():
+        raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
+    levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
+    return Movement(FullChange(levels), task.original, config.budget)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from active_indexing.activation.methods import Method, published_movements
-from active_indexing.activation.robust import robust
+from active_indexing.activation.interface import Method
+from active_indexing.activation.methods.published import published_movements
+from active_indexing.activation.methods.robust import robust
 
 METHODS: dict[str, Method] = {"robust": robust, "published": published_movements}
 

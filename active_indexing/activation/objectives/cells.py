@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from active_indexing.indexing import VectorIndex
+from active_indexing.index.vector_index import VectorIndex
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from active_indexing.activation.edits import Edits, apply, turn_matrix
-from active_indexing.activation.methods import Scene
-from active_indexing.activation.robust import working_image
+from active_indexing.activation.interface import Scene
+from active_indexing.activation.transformations import Edits, apply, turn_matrix
+from active_indexing.activation.working_image import working_image
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.network_input import shrunk
 

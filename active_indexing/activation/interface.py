@@ -10,16 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from active_indexing.activation.cells import Cells
-from active_indexing.activation.published import Step, published
-from active_indexing.changes import Change, FullChange
-from active_indexing.config import ActivationConfig
+from active_indexing.activation.config import ActivationConfig
+from active_indexing.activation.objectives.cells import Cells
+from active_indexing.activation.perturbation.scaling import Change
 from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.images import tensors
-from active_indexing.indexing import VectorIndex
-from active_indexing.seeding import torch_generator_for
-from active_indexing.targets import target_rule
+from active_indexing.index.vector_index import VectorIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,33 +84,6 @@ class Movement:
 Method = Callable[[Sequence[Task], Scene], list[Movement]]
 
 
-def published_movements(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
-    """The published method, at the image's full size, one image after the other.
-
-    Raises:
-        ValueError: the optimisation diverged.
-    """
-    return [_published(task, scene) for task in tasks]
-
-
-def _published(task: Task, scene: Scene) -> Movement:
-    config, device = scene.config, scene.device
-    target = target_rule(config.target)(scene.index, task.original[None])[0]
-    shift = published(
-        tensors.to_tensor(task.view).to(device),
-        torch.from_numpy(target).to(device),
-        scene.descriptor,
-        config,
-        torch_generator_for(scene.seed, task.image_id, "delta"),
-        opacity=None if task.alpha is None else opacity(task.alpha).to(device),
-        on_step=step_logger(scene, task),
-    )
-    if not torch.isfinite(shift).all():
-        raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
-    levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
-    return Movement(FullChange(levels), task.original, config.budget)
-
-
 def opacity(alpha: np.ndarray) -> Tensor:
     """(H, W) uint8 to (1, H, W) float32 in [0, 1]."""
     return torch.from_numpy(alpha.astype(np.float32) / 255.0)[None]
@@ -124,3 +93,16 @@ def step_logger(scene: Scene, task: Task) -> Callable[[Step], None] | None:
     """The scene's ``on_step`` for one image."""
     told, image_id = scene.on_step, task.image_id
     return None if told is None else lambda step: told(image_id, step)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimisation step saw, before its update; the published log's names."""
+
+    gd_it: int
+    loss: float
+    loss_f: float
+    loss_i: float
+    psnr: float
+    linf: float
+    lr: float

@@ -1,0 +1,1 @@
+"""Where an image should land, and how far it is from there."""

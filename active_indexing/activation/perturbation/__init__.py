@@ -1,0 +1,1 @@
+"""What may be changed about an image, and how much."""
