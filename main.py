@@ -16,8 +16,9 @@ from typing import Any
 
 import active_indexing
 from active_indexing.activation.config import LOSSES, STRENGTHS
-from active_indexing.config import EXISTING_MODES, SAVE_FORMATS, STAGES, RunConfig, configure
+from active_indexing.config import EXISTING_MODES, STAGES, RunConfig, configure
 from active_indexing.index.config import METRICS
+from active_indexing.release.config import SAVE_FORMATS
 
 OUTPUT = Path("output")
 CHOICES = {
@@ -139,7 +140,7 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     arm = "active" if settings["active"] else "passive"
     settings["output_dir"] = settings["output_dir"] or OUTPUT / arm
     if settings["data_dir"] is None:
-        from data.demo import write_demo
+        from active_indexing.cli.demo import write_demo
 
         settings["data_dir"], non_matching = write_demo(OUTPUT / "demo")
         settings["query_nonmatch_dir"] = settings["query_nonmatch_dir"] or non_matching
@@ -167,8 +168,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _told(config: RunConfig, content: dict[str, Any]) -> int:
-    from active_indexing.reporting import summary_text
-    from analysis.report import write_report
+    from active_indexing.cli.console import summary_text
+    from active_indexing.reporting.page import write_report
 
     if config.verbose:
         print(summary_text(content, config.output_dir))

@@ -13,39 +13,11 @@ from typing import Any, Literal
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.checks import at_least, one_of
 from active_indexing.descriptors.config import DescriptorConfig
+from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.index.config import IndexConfig
+from active_indexing.release.config import SAVE_FORMATS, check_quality
 
 EXISTING_MODES = ("resume", "overwrite")
-
-
-SAVE_FORMATS = ("png", "jpeg", "webp", "same")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How released images are attacked and searched.
-
-    Attributes:
-        eval_retrieval: attack released images, search, write ``retr_df.csv``.
-        eval_icd: copy detection with random chains and non-matching queries, write ``icd_df.csv``.
-        query_nonmatch_dir: folder of images that are in no index; ``None`` leaves them out.
-        use_attacks_2: the grid of 104 attacks instead of the 15.
-        screenshot_template: ``web``, ``mobile`` or an image file.
-        kneighbors: results per query.
-        batch_size_eval: images per block of rows in the CSVs.
-    """
-
-    eval_retrieval: bool = True
-    eval_icd: bool = True
-    query_nonmatch_dir: Path | None = None
-    use_attacks_2: bool = False
-    screenshot_template: str = "web"
-    kneighbors: int = 100
-    batch_size_eval: int = 128
-
-    def __post_init__(self) -> None:
-        at_least("kneighbors", self.kneighbors, 1)
-        at_least("batch_size_eval", self.batch_size_eval, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +70,7 @@ class RunConfig:
         one_of("existing", self.existing, EXISTING_MODES)
         one_of("save_format", self.save_format, SAVE_FORMATS)
         if self.save_quality is not None:
-            _check_quality(self.save_quality, self.save_format)
+            check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
             at_least("workers", self.workers, 0)
 
@@ -146,13 +118,3 @@ def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
             value = given.pop(each.name)
             found[each.name] = Path(value) if isinstance(value, str) and "Path" in str(each.type) else value
     return found
-
-
-def _check_quality(quality: int, save_format: str) -> None:
-    if not 1 <= quality <= 100:
-        raise ValueError(f"--save_quality must be from 1 to 100, got {quality}.")
-    if save_format == "png":
-        raise ValueError(
-            "--save_quality is for JPEG and WebP, and --save_format png is lossless: leave it out, or choose "
-            "--save_format jpeg, webp or same."
-        )

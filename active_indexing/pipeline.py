@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from active_indexing import results
 from active_indexing.activation.methods.registry import activation_method
 from active_indexing.activation.objectives.targets import check_target, target_rule
 from active_indexing.activation.perturbation.optimizers import check_specs
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
-from active_indexing.concurrency import one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.folder_evaluation import FolderEvaluation, chosen_attacks, non_matching_queries
-from active_indexing.folder_release import IMAGES, FolderRelease, StepLog
+from active_indexing.evaluation.harness import FolderEvaluation, chosen_attacks, non_matching_queries
 from active_indexing.images.inventory import inventory
 from active_indexing.index.preparation import PreparedIndex, prepare
-from active_indexing.output_folder import open_journal
+from active_indexing.parallel.resources import device_for, threads_for, workers_for
+from active_indexing.parallel.threads import one_core_per_operation
 from active_indexing.records import ManifestRow, SourceImage
-from active_indexing.release import Releaser
-from active_indexing.summary import quality_table
+from active_indexing.release import manifest
+from active_indexing.release.folder import IMAGES, FolderRelease
+from active_indexing.release.image import Releaser
+from active_indexing.release.manifest import quality_table
+from active_indexing.release.output_folder import open_journal
+from active_indexing.release.step_log import StepLog
 
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
 
@@ -59,7 +59,7 @@ def run(config: RunConfig) -> RunSummary:
     sources = _sources(config)
     non_matching, attacks = non_matching_queries(config.evaluation), chosen_attacks(config.evaluation)
     _check_activation(config)
-    descriptor = load_descriptor(config.descriptor, _device(config))
+    descriptor = load_descriptor(config.descriptor, device_for(config.device))
     fingerprint = descriptor.fingerprint
     prepared = prepare(
         config.index, descriptor.dim, fingerprint, seed=config.seed, progress=config.verbose > 0
@@ -73,7 +73,7 @@ def run(config: RunConfig) -> RunSummary:
         _release(config, release, evaluation, descriptor, prepared)
         clock.lap("release")
         _add_protected(release, prepared)
-        evaluated = evaluation.run(release, _workers(config), _threads(config))
+        evaluated = evaluation.run(release, workers_for(config.workers), threads_for(config.workers))
         clock.lap("evaluate")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
         content["seconds"] = clock.laps
@@ -92,15 +92,17 @@ def _release(
 ) -> None:
     log = StepLog(config.output_dir / "activation_log.jsonl", config.log_freq) if config.log_freq else None
     releaser = Releaser(config, descriptor, prepared.index, config.output_dir / IMAGES, log)
-    threads, progress = _threads(config), config.verbose > 0
-    if _device(config).type != "cpu":  # one batch on the accelerator, one that is read or written meanwhile
+    threads, progress = threads_for(config.workers), config.verbose > 0
+    if (
+        device_for(config.device).type != "cpu"
+    ):  # one batch on the accelerator, one that is read or written meanwhile
         threads = max(threads, 2 * config.batch_size)
     before = evaluation.identity(release)
     removed = not config.save_imgs and release.removed_for == before
     release.run(releaser, threads=threads, progress=progress, removed=removed)
     if removed and evaluation.identity(release) != before:  # the removed images are needed again
         release.run(releaser, threads=threads, progress=progress)
-    rows = (results.manifest_row(released.row) for _, released in release.items())
+    rows = (manifest.manifest_row(released.row) for _, released in release.items())
     csv_tables.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
 
 
@@ -148,24 +150,6 @@ def _check_activation(config: RunConfig) -> None:
     target_rule(config.activation.target)
     settings = config.activation
     check_specs(settings.optimizer, settings.scheduler, settings.steps)
-
-
-def _device(config: RunConfig) -> torch.device:
-    if config.device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(1, device=config.device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {config.device} can't be used here: {reason}") from error
-
-
-def _threads(config: RunConfig) -> int:
-    return max(1, _workers(config))
-
-
-def _workers(config: RunConfig) -> int:
-    return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
 
 
 class _Clock:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import LEVEL, column_means, resample_counts
+from active_indexing.metrics.intervals import LEVEL, column_means, resample_counts
 
 SEEN = ("rotation", "center_crop", "blur", "hue", "contrast", "brightness")
 """Attacks whose kind is among the random edits that the robust method looks at (``activation/edits.py``)."""

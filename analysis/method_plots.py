@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from analysis.plots import ACTIVE, PASSIVE, STYLE
+from active_indexing.reporting.plots import ACTIVE, PASSIVE, STYLE
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:

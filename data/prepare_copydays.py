@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.artefacts.atomic import write_bytes
-from active_indexing.copydays import BLOCKS, ORIGINAL, SIZES, STRONG
+from active_indexing.evaluation.protocols.copydays import BLOCKS, ORIGINAL, SIZES, STRONG
 
 ARCHIVES = ("copydays_original", "copydays_strong", "copydays_jpeg", "copydays_crop")
 ENDINGS = (".tar.gz", ".tgz", ".tar")

@@ -36,20 +36,21 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.artefacts import atomic, identity
-from active_indexing.config import EXISTING_MODES, SAVE_FORMATS, RunConfig, configure
+from active_indexing.config import EXISTING_MODES, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import inventory
 from active_indexing.index.config import METRICS, IndexConfig
+from active_indexing.metrics.intervals import RESAMPLES
 from active_indexing.records import SourceImage
+from active_indexing.release.config import SAVE_FORMATS
+from active_indexing.reporting.recall import label
 from analysis.gains import SEEN, UNSEEN
-from analysis.intervals import RESAMPLES
 from analysis.method_plots import recall_against_psnr, seconds_against_megapixels
-from analysis.recall import label
-from scripts import bench_activation_tables as tables
-from scripts.bench_activation_arms import Arm, active_arms, passive_arm
-from scripts.bench_activation_cost import Cost, forward_share, measure
-from scripts.bench_activation_recall import Bench, Outcome
-from scripts.bench_evaluation import write_sized
+from scripts.benches import tables as tables
+from scripts.benches.arms import Arm, active_arms, passive_arm
+from scripts.benches.costs import Cost, forward_share, measure
+from scripts.benches.made_up import write_sized
+from scripts.benches.outcomes import Bench, Outcome
 
 TEN_PASSES = "robust:iterations=5,views=0,entry_views=5"
 """The robust method in the published number of passes: 5 both ways, and 5 + 6 forward only for its aim and

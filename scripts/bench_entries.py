@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,67 +34,21 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_indexing.attacks import default_attacks
-from active_indexing.concurrency import map_in_order, one_core_per_operation
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
-from active_indexing.images.inventory import inventory
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
 from active_indexing.index.preparation import prepare
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.records import SourceImage, released_names
-from active_indexing.release import Released, Releaser
-from analysis.entries import recall_against_bytes
-from analysis.intervals import column_means, interval, resample_counts
-from scripts.bench_activation_recall import described_copies, hits_of
-from scripts.bench_scaling import report
+from active_indexing.metrics.intervals import column_means, interval, resample_counts
+from analysis.entry_plots import recall_against_bytes
+from scripts.benches.outcomes import hits_of
+from scripts.benches.released import Arm, made_arm
+from scripts.benches.tables import report
 
-ATTACKS = default_attacks()
 ANSWERS = 100  # asked for by a timed query, as main.py does
-
-
-@dataclass(frozen=True, eq=False)
-class Arm:
-    """Released images and their attacked copies.
-
-    Attributes:
-        ids: (N,) int64.
-        paths: the released files.
-        entries: (N, K, D) float32, the method's first.
-        copies: (N, A, D) float32 descriptors, ``nan`` where an attack failed.
-    """
-
-    ids: np.ndarray
-    paths: list[Path]
-    entries: np.ndarray
-    copies: np.ndarray
-
-
-def made_arm(config: RunConfig, descriptor: Descriptor, index: VectorIndex, workers: int) -> Arm:
-    """Release and attack the images of ``config.data_dir``; those that can't be released are left out.
-
-    Raises:
-        ValueError: none of them can be released.
-    """
-    sources = inventory(config.data_dir)
-    names = released_names(sources, {})
-    releaser = Releaser(config, descriptor, index, config.output_dir)
-
-    def one(source: SourceImage) -> Released:
-        return releaser.release(source, names[source.id])
-
-    with one_core_per_operation():
-        released = [r for r in map_in_order(one, sources, max(1, workers)) if r.entries is not None]
-        if not released:
-            raise ValueError(f"none of the images in {config.data_dir} could be released.")
-        ids = [each.row.id for each in released]
-        paths = [config.output_dir.parent / each.row.released for each in released]
-        copies = described_copies(list(zip(ids, paths, strict=True)), ATTACKS, descriptor, workers)
-    entries = np.stack([each.entries for each in released if each.entries is not None])
-    return Arm(np.array(ids), paths, entries, copies)
 
 
 class Bench:

@@ -36,22 +36,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.attacks import AttackJob, AttackPool, default_attacks
-from active_indexing.attacks.pool import prepare_workers
-from active_indexing.concurrency import map_in_order, one_core_per_operation
+from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.registry import default_attacks
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.evaluation import Evaluation, QueryImage
-from active_indexing.images.decoding import read
-from active_indexing.images.inventory import inventory
+from active_indexing.evaluation.stage import Evaluation, QueryImage
 from active_indexing.index.vector_index import VectorIndex
-from scripts.bench_scaling import POLL_SECONDS, family, filled_indexes, pss_kib, report, write_images
+from active_indexing.parallel.processes import AttackPool, prepare_workers
+from active_indexing.parallel.threads import map_in_order, one_core_per_operation
+from scripts.benches.made_up import filled_indexes, write_images, write_sized
+from scripts.benches.memory import POLL_SECONDS, family, pss_kib
+from scripts.benches.tables import report
 
 ATTACKS = default_attacks()
 
@@ -67,20 +67,6 @@ class Round:
     descriptor_cpu: float
     wall_cpu: float
     peak_mib: float
-
-
-def write_sized(sources: Path, folder: Path, count: int, megapixels: float) -> list[QueryImage]:
-    """The first images of a folder, scaled to so many megapixels (Lanczos), as PNG."""
-    folder.mkdir(parents=True)
-    queries = []
-    for number, source in enumerate(inventory(sources)[:count]):
-        photo = Image.fromarray(read(source.path).view)
-        scale = (1e6 * megapixels / (photo.width * photo.height)) ** 0.5
-        size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-        path = folder / f"{number:05d}.png"
-        photo.resize(size, Image.Resampling.LANCZOS).save(path, compress_level=1)
-        queries.append(QueryImage(number, path, number, "1"))
-    return queries
 
 
 class Bench:

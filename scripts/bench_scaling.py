@@ -13,7 +13,6 @@ References are random unit vectors, images are drawn: what they show does not ma
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -21,80 +20,35 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.activation.objectives.targets import pq_recons
-from active_indexing.concurrency import map_as_done, one_core_per_operation
-from active_indexing.config import EvaluationConfig, RunConfig
+from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.images.inventory import inventory
 from active_indexing.index.config import IndexConfig
-from active_indexing.index.preparation import prepare
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.parallel.threads import map_as_done, one_core_per_operation
 from active_indexing.records import SourceImage
-from active_indexing.release import Releaser
+from active_indexing.release.image import Releaser
+from scripts.benches.made_up import filled_indexes, write_images
+from scripts.benches.memory import POLL_SECONDS, family, pss_kib
+from scripts.benches.tables import report
 
 ROOT = Path(__file__).parents[1]
-CHUNK = 50_000
-POLL_SECONDS = 0.2
-
-
-def write_unit_vectors(path: Path, count: int, dim: int, seed: int) -> Path:
-    """Random unit vectors, (count, dim) float32 .npy, written piece by piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, dim))
-    for start in range(0, count, CHUNK):
-        rows = rng.standard_normal((min(CHUNK, count - start), dim), dtype=np.float32)
-        matrix[start : start + len(rows)] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    matrix.flush()
-    return path
-
-
-def write_images(folder: Path, count: int, side: int) -> Path:
-    """``count`` smooth pictures, side x side, PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        smooth = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-        smooth.save(folder / f"{number:05d}.png")
-    return folder
 
 
 def quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
     """Median, lower and upper quartile."""
     low, middle, high = np.percentile(seconds, [25, 50, 75])
     return float(middle), float(low), float(high)
-
-
-def filled_indexes(
-    work: Path, sizes: Sequence[int], factory: str, descriptor: Descriptor, training_rows: int
-) -> dict[int, VectorIndex]:
-    """One index per number of references, trained once, filled from files as main.py does."""
-    training = write_unit_vectors(work / "training" / "fts.npy", training_rows, descriptor.dim, seed=0)
-    indexes = {}
-    for size in sizes:
-        references = write_unit_vectors(work / "references" / f"{size}.npy", size, descriptor.dim, seed=1)
-        config = IndexConfig(
-            fts_training_path=training,
-            fts_reference_path=references,
-            idx_dir=work / "indexes",
-            idx_factory=factory,
-        )
-        started = time.perf_counter()
-        indexes[size] = prepare(config, descriptor.dim, descriptor.fingerprint).index
-        print(f"{size:,} references ready in {time.perf_counter() - started:.1f} s", file=sys.stderr)
-        references.unlink()
-    return indexes
 
 
 def time_rounds(actions: dict[int, Callable[[int], object]], rounds: int) -> dict[int, list[float]]:
@@ -176,30 +130,6 @@ def peak_memory(command: list[str]) -> tuple[float, float]:
     return peak / 1024, time.perf_counter() - started
 
 
-def family(pid: int) -> list[int]:
-    """A process and all that it started."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue  # it has ended meanwhile
-        children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    family = [pid]
-    for member in family:
-        family.extend(children.get(member, []))
-    return family
-
-
-def pss_kib(pid: int) -> int:
-    """Memory of one process, pages shared by n processes counted as 1/n."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-
-
 def measure_memory(work: Path, counts: Sequence[int], side: int, flags: list[str]) -> list[dict[str, object]]:
     """Complete runs of main.py, each on a folder of so many images."""
     rows: list[dict[str, object]] = []
@@ -210,21 +140,6 @@ def measure_memory(work: Path, counts: Sequence[int], side: int, flags: list[str
         mib, seconds = peak_memory([*command, "--verbose", "0", *flags])
         rows.append({"images": count, "peak_mib": f"{mib:.0f}", "seconds": f"{seconds:.1f}"})
     return rows
-
-
-def report(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> None:
-    """Write a CSV and print it as a Markdown table."""
-    if not rows:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"\n{title}\n\n| {' | '.join(rows[0])} |\n|{' --: |' * len(rows[0])}")
-    for row in rows:
-        cells = (f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values())
-        print(f"| {' | '.join(cells)} |")
 
 
 def build_parser() -> argparse.ArgumentParser:

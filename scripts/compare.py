@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.artefacts.atomic import write_text
-from analysis import tables
+from active_indexing.reporting import image_quality, recall, runs
+from active_indexing.reporting.runs import METRICS
 
 
 def report(folders: list[Path], metric: str) -> str:
@@ -23,21 +24,21 @@ def report(folders: list[Path], metric: str) -> str:
     Raises:
         FileNotFoundError: a folder without a finished run.
     """
-    runs = {folder: tables.read_run(folder) for folder in folders}
+    found_runs = {folder: runs.read_run(folder) for folder in folders}
     named = _names(folders)
-    recall = tables.comparison(named, metric)
-    lines = [f"{metric} per attack", recall.to_string(float_format=lambda value: f"{value:.3f}"), ""]
+    table = recall.comparison(named, metric)
+    lines = [f"{metric} per attack", table.to_string(float_format=lambda value: f"{value:.3f}"), ""]
     for name, folder in named.items():
-        found = runs[folder].get("copy_detection")
+        found = found_runs[folder].get("copy_detection")
         if found:
             queries = f"{found['matching']} matching and {found['non_matching']} other queries"
             lines.append(f"copy detection, {name}: uAP {found['uAP']:.3f} ({queries})")
-    quality = tables.quality_table(named)
+    quality = image_quality.quality_table(named)
     lines += ["", "released images", quality.to_string(float_format=lambda value: f"{value:.4g}")]
-    if not tables.same_images(named):
+    if not image_quality.same_images(named):
         lines.append("note: the runs did not release the same images.")
     target = folders[-1] / "comparison.csv"
-    write_text(target, recall.to_csv())
+    write_text(target, table.to_csv())
     return "\n".join([*lines, "", f"the first table is in {target}"])
 
 
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", type=Path, help="output folders of main.py")
-    parser.add_argument("--metric", choices=tables.METRICS, default="r@1", help="default: %(default)s")
+    parser.add_argument("--metric", choices=METRICS, default="r@1", help="default: %(default)s")
     arguments = parser.parse_args(argv)
     try:
         print(report(arguments.folders, arguments.metric))

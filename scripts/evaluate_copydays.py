@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 
-from active_indexing import copydays
 from active_indexing.artefacts.csv_tables import write_csv
-from active_indexing.copydays import SIZES, STRONG, CopydaysData, CopydaysResult
-from active_indexing.extraction import folders
+from active_indexing.cli import flags
+from active_indexing.evaluation.protocols import copydays
+from active_indexing.evaluation.protocols.copydays import SIZES, STRONG, CopydaysData, CopydaysResult
 from active_indexing.extraction.named_descriptors import open_set
 from active_indexing.metrics.bootstrap import REPLICATES, Interval
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--metadata", help="text for a column of its own")
     built.add_argument("--bootstrap", type=int, default=REPLICATES, help="data sets drawn; 0: no intervals")
     built.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    folders.add_flags(built)
+    flags.add_flags(built)
     return built
 
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _data(arguments: argparse.Namespace, device: torch.device) -> CopydaysData:
-    describe = folders.describer(arguments, arguments.output_dir / "descriptors", device)
+    describe = flags.describer(arguments, arguments.output_dir / "descriptors", device)
     images = open_set([arguments.copydays_path], describe)
     blocks = copydays.split_blocks(arguments.copydays_path, images)
     distractors = open_set(arguments.distractor_path, describe)

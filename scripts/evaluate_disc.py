@@ -22,14 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from active_indexing import disc, predictions
 from active_indexing.artefacts.csv_tables import write_csv
-from active_indexing.codecs import default_codecs
-from active_indexing.extraction import folders
+from active_indexing.cli import flags
+from active_indexing.evaluation.protocols import disc, predictions
+from active_indexing.evaluation.protocols.codecs import default_codecs
+from active_indexing.evaluation.protocols.predictions import GroundTruth
+from active_indexing.evaluation.protocols.score_normalization import (
+    ScoreNormalization,
+    parse_score_normalization,
+)
 from active_indexing.extraction.named_descriptors import open_set
 from active_indexing.metrics.bootstrap import REPLICATES
-from active_indexing.predictions import GroundTruth
-from active_indexing.score_normalization import ScoreNormalization, parse_score_normalization
 
 METRICS_FILE = "disc_metrics.csv"
 
@@ -64,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     built.add_argument("--bootstrap", type=int, default=REPLICATES, help="data sets drawn; 0: no intervals")
     built.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    folders.add_flags(built)
+    flags.add_flags(built)
     return built
 
 
@@ -175,7 +178,7 @@ def _data(arguments: argparse.Namespace, device: torch.device) -> disc.DiscData:
     queries, references, training = paths
     if not queries or not references:
         raise ValueError("give --data_dir, or --query_descs and --db_descs.")
-    describe = folders.describer(arguments, arguments.output_dir / "descriptors", device)
+    describe = flags.describer(arguments, arguments.output_dir / "descriptors", device)
     return disc.DiscData(
         queries=open_set(queries, describe),
         references=open_set(references, describe),

@@ -14,7 +14,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.artefacts.atomic import atomic_file
-from analysis.figures import side_by_side
+from active_indexing.reporting.image_figures import side_by_side
 
 
 def main(argv: list[str] | None = None) -> int:

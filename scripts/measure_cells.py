@@ -25,7 +25,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.artefacts.csv_tables import write_csv
-from active_indexing.attacks import AttackJob, AttackPool, attacks_2, default_attacks
+from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.registry import attacks_2, default_attacks
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -33,9 +34,10 @@ from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import prepare
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.output_folder import recorded_entries
-from analysis.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
-from analysis.runs import Run, open_runs
+from active_indexing.parallel.processes import AttackPool
+from active_indexing.release.output_folder import recorded_entries
+from active_indexing.reporting.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
+from active_indexing.reporting.runs import Run, open_runs
 
 TIME_COLUMNS = ("nprobe", "queries", "mean_ms", "median_ms", "p10_ms", "p90_ms", "min_ms", "max_ms", "std_ms")
 NPROBES = (1, 2, 4, 8, 16, 32, 64)  # the published notebook timed 1, 16 and 32

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.report import write_report
+from active_indexing.reporting.page import write_report
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -35,7 +35,7 @@ from active_indexing.images import decoding
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
 from active_indexing.index.preparation import prepare
 from active_indexing.index.vector_index import VectorIndex
-from scripts.bench_entries import Arm, made_arm
+from scripts.benches.released import Arm, made_arm
 
 CANDIDATES = (
     *ENTRY_EDITS,

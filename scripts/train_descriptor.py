@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from active_indexing.training.config import Source, TrainingConfig
-from active_indexing.training.recipes import RECIPES, recipe
+from active_indexing.training.recipes.contrastive import RECIPES, recipe
 from active_indexing.training.run import RunConfig, run
 
 

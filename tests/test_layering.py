@@ -1,4 +1,4 @@
-"""The walls of the design, read from the imports."""
+"""The walls of the house, read from the imports."""
 
 from __future__ import annotations
 
@@ -13,27 +13,71 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "active_indexing"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = sorted(
+    path for folder in ("scripts", "analysis", "data") for path in (ROOT / folder).rglob("*.py")
+)
 
-# The pipeline's stages from the first to the last; a stage knows none that comes after it.
-STAGES = (
-    "images", "encodings", "descriptors", "indexing", "index_store", "targets", "changes", "activation",
-    "entries", "release", "attacks", "search", "evaluation", "results", "summary", "pipeline",
-)  # fmt: skip
+# A module may import from lines above its own; names on one line are strangers.
+LINES = (
+    ("checks", "records", "seeding", "registry"),
+    ("artefacts", "parallel"),
+    ("metrics",),
+    ("images",),
+    ("descriptors", "reporting"),
+    ("extraction", "attacks", "training"),
+    ("index",),
+    ("activation", "store"),
+    ("release", "evaluation", "query"),
+    ("config",),
+    ("pipeline",),
+    ("",),  # the package itself
+    ("cli",),
+)
+LINE = {room: number for number, line in enumerate(LINES) for room in line}
 
-# Pixels are decoded and encoded here; changes are enlarged to an image's size, and attacks and drawn training
-# edits work on images.
-PIL_MODULES = {
-    "images", "opening", "colour", "exif", "source_file", "encodings", "changes", "attacks", "training",
-}  # fmt: skip
+# Inside a package its parts follow the same rule: a part may import from parts to its left. Parts that are
+# not named, modules of the ground floor among them, stand at ``*``.
+PARTS = {
+    "activation": ("config", "objectives", "perturbation", "interface", "*", "methods"),
+    "descriptors": ("config", "networks", "weights", "*"),
+    "evaluation": ("config", "protocols", "*"),
+    "training": (
+        "config",
+        "distributed",
+        "optimization",
+        "augmentations",
+        "objectives",
+        "data",
+        "recipes",
+        "*",
+    ),
+}
+
+# Third parties behind one door each.
+DOORS = {
+    "faiss": {"index"},
+    "augly": {"attacks"},
+    "ray": {"parallel.ray_cluster"},
+    "sqlite3": {"store.database"},
+    "PIL": {"images", "attacks", "training.augmentations", "activation.perturbation.scaling", "reporting"},
+    "argparse": {"cli"},
+}
+WITHOUT_TORCH = ("checks", "records", "registry", "artefacts", "metrics", "images", "reporting")
+WITH_TORCH = {"images.tensors"}
 
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def stage_of(module: str) -> str:
-    """``active_indexing.attacks.pool`` to ``attacks``."""
-    return [*module.split("."), ""][1]
+def inner(module: str) -> str:
+    """``active_indexing.attacks.jobs`` to ``attacks.jobs``."""
+    return module.removeprefix("active_indexing").removeprefix(".")
+
+
+def room_of(module: str) -> str:
+    """``active_indexing.attacks.jobs`` to ``attacks``."""
+    return inner(module).split(".")[0]
 
 
 def imports(path: Path) -> set[str]:
@@ -49,54 +93,101 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def importers(package: str, folder: Path = PACKAGE) -> set[str]:
-    return {
-        name_of(path)
-        for path in folder.rglob("*.py")
-        if any(name.split(".")[0] == package for name in imports(path))
-    }
+def own_imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports, not what it takes from them."""
+    names = {name_of(module) for module in MODULES} - {"active_indexing"}
+    packages = {name_of(module) for module in MODULES if module.name == "__init__.py"}
+    found = {name for name in imports(path) if name in names - packages}
+    return found | ({"active_indexing"} if "active_indexing" in _plain_imports(path) else set())
 
 
-def test_only_indexing_imports_faiss() -> None:
-    assert importers("faiss") == {"active_indexing.indexing"}
+def _plain_imports(path: Path) -> set[str]:
+    tree = ast.walk(ast.parse(path.read_text()))
+    return {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
 
 
-def test_only_the_attacks_import_augly() -> None:
-    # It is imported by name, so that importing the attacks stays cheap.
-    namers = [path for path in MODULES if re.search(r"import_module\(.augly", path.read_text())]
-    assert {stage_of(name_of(path)) for path in namers} == {"attacks"}
-    assert {stage_of(module) for module in importers("augly")} <= {"attacks"}
+def behind(module: str, doors: set[str]) -> bool:
+    return any(inner(module) == door or inner(module).startswith(f"{door}.") for door in doors)
 
 
-def test_only_the_reader_and_what_edits_images_import_pillow() -> None:
-    assert {stage_of(module) for module in importers("PIL")} <= PIL_MODULES
-
-
-def test_the_package_knows_nothing_of_the_programs_around_it() -> None:
-    for package in ("scripts", "analysis", "main", "data", "tests"):
-        assert not importers(package), package
-
-
-def test_the_analysis_needs_neither_torch_nor_faiss() -> None:
-    for package in ("torch", "faiss"):
-        assert not importers(package, ROOT / "analysis"), package
+def test_every_room_is_in_the_table() -> None:
+    rooms = {room_of(name_of(path)) for path in MODULES} - {"__main__"}
+    assert rooms <= LINE.keys(), f"not in LINES: {rooms - LINE.keys()}"
+    for path in PACKAGE.iterdir():
+        assert path.suffix in (".py", "") or path.name == "py.typed", path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_stage_knows_no_later_stage(path: Path) -> None:
-    stage = stage_of(name_of(path))
-    if stage not in STAGES:
+def test_a_module_imports_from_lines_above_its_own(path: Path) -> None:
+    room = room_of(name_of(path))
+    if room == "__main__":
         return
-    later = STAGES[STAGES.index(stage) + 1 :]
-    known = {stage_of(name) for name in imports(path) if name.startswith("active_indexing.")}
-    # Attacks are images in, images out, and their jobs are what search consumes; both know earlier stages.
-    assert not known & set(later)
+    for other in map(room_of, own_imports(path)):
+        assert other == room or LINE[other] < LINE[room], f"{room} may not know {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_parts_of_a_package_follow_the_same_rule(path: Path) -> None:
+    room, *rest = inner(name_of(path)).split(".")
+    if room not in PARTS or not rest:
+        return
+    parts = PARTS[room]
+
+    def place(part: str) -> int:
+        return parts.index(part if part in parts else "*")
+
+    for module in own_imports(path):
+        if room_of(module) == room and (other := inner(module).split(".")[1]) != rest[0]:
+            assert place(other) <= place(rest[0]), f"{rest[0]} may not know {other}"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_third_parties_are_behind_one_door(library: str) -> None:
+    # augly is imported by name, so that importing the attacks stays cheap.
+    by_name = re.compile(rf"import_module\(.{library}\b")
+    users = [
+        name_of(path)
+        for path in MODULES
+        if by_name.search(path.read_text()) or any(name.split(".")[0] == library for name in imports(path))
+    ]
+    assert [user for user in users if not behind(user, DOORS[library])] == []
+
+
+def test_light_packages_do_not_know_torch() -> None:
+    for path in MODULES:
+        if room_of(name_of(path)) in WITHOUT_TORCH and inner(name_of(path)) not in WITH_TORCH:
+            assert not {name.split(".")[0] for name in imports(path)} & {"torch", "faiss"}, path
+
+
+def test_only_those_who_run_everything_know_all_settings() -> None:
+    for path in MODULES:
+        if "active_indexing.config.RunConfig" in imports(path):
+            assert room_of(name_of(path)) in ("", "config", "pipeline", "cli"), path
+
+
+def test_the_package_knows_nothing_of_the_programs_around_it() -> None:
+    for path in MODULES:
+        known = {name.split(".")[0] for name in imports(path)}
+        assert not known & {"scripts", "analysis", "main", "data", "tests"}, path
+
+
+def test_nothing_imports_main_or_the_tests() -> None:
+    for path in PROGRAMS:
+        assert not {name.split(".")[0] for name in imports(path)} & {"main", "tests"}, path
+    for path in (ROOT / "analysis").rglob("*.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"torch", "faiss", "scripts"}, path
+
+
+def test_a_package_says_one_sentence_and_imports_nothing() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        if path.parent != PACKAGE:
+            assert len(path.read_text().splitlines()) == 1, path
 
 
 def test_nothing_is_called_utils_and_no_module_is_long() -> None:
-    for path in MODULES:
+    for path in [*MODULES, *PROGRAMS]:
         assert path.stem not in ("utils", "helpers", "misc", "common"), path
-        assert len(path.read_text().splitlines()) <= 330, path
+        assert len(path.read_text().splitlines()) <= 300, path
 
 
 @pytest.mark.slow
@@ -112,7 +203,7 @@ import active_indexing
 assert "torch" not in sys.modules and "numpy" not in sys.modules, "importing the package must stay cheap"
 import numpy, random
 before = numpy.random.get_state()[1].tolist(), random.getstate()
-for name in {[name_of(path) for path in MODULES]}:
+for name in {[name_of(path) for path in MODULES if path.stem != "__main__"]}:
     importlib.import_module(name)
 assert (numpy.random.get_state()[1].tolist(), random.getstate()) == before, "a generator was used"
 assert not opened, opened

@@ -17,13 +17,13 @@ from PIL import Image
 
 import active_indexing
 import main
-from active_indexing import release
 from active_indexing.artefacts import csv_tables
 from active_indexing.attacks import edits
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.images import decoding
 from active_indexing.metrics import image_quality
 from active_indexing.pipeline import RunSummary
+from active_indexing.release import image
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
 
@@ -313,13 +313,13 @@ def test_without_save_imgs_the_csvs_are_the_same_and_nothing_is_made_twice(
     assert tables(output) == tables(active.output_dir)
 
     written = []
-    write = release.write_bytes
+    write = image.write_bytes
 
     def watched(path: Path, content: bytes) -> None:
         written.append(path)
         write(path, content)
 
-    monkeypatch.setattr(release, "write_bytes", watched)
+    monkeypatch.setattr(image, "write_bytes", watched)
     again(world, quick, "unsaved", save_imgs=False)
     assert not written
     assert tables(output) == tables(active.output_dir)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_indexing.config import SAVE_FORMATS
 from active_indexing.images.encoding import format_of
 from active_indexing.images.inventory import inventory, protected_id
-from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage, released_names
+from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage
+from active_indexing.release.config import SAVE_FORMATS
+from active_indexing.release.names import released_names
 
 
 def sources(*names: str) -> list[SourceImage]:
@@ -163,7 +164,7 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
 def test_two_names_with_one_id_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
-    monkeypatch.setattr("active_indexing.records.protected_id", lambda name: 2**62)
+    monkeypatch.setattr("active_indexing.images.inventory.protected_id", lambda name: 2**62)
     with pytest.raises(ValueError, match=r"two images below .* have one id; rename one"):
         inventory(tmp_path)
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from active_indexing.activation.interface import Scene, Task, opacity
 from active_indexing.descriptors.preprocessing import Preprocessing
 
-# All chosen on photos 200-263 with the default descriptor.
-WORKING_SCALE = 2**0.5  # edge of the working image / edge of the descriptor's input: half the area is sharp
+WORKING_SCALE = 2**0.5
+"""Edge of the working image / edge of the descriptor's input: half the area is sharp; chosen on photos
+200-263 with the default descriptor."""
 
 
 def working_image(scene: Scene) -> Preprocessing:
@@ -23,6 +24,7 @@ def working_image(scene: Scene) -> Preprocessing:
 
 
 def same_shape(tasks: Sequence[Task], scene: Scene) -> list[list[Task]]:
+    """Images in groups of one working size: those of a group can be worked on together."""
     groups: dict[tuple[int, int], list[Task]] = {}
     for task in tasks:
         groups.setdefault(working_image(scene).output_size(*task.view.shape[:2]), []).append(task)
@@ -30,10 +32,12 @@ def same_shape(tasks: Sequence[Task], scene: Scene) -> list[list[Task]]:
 
 
 def shrunk_opacity(task: Task, shape: tuple[int, int]) -> Tensor:
+    """(1, H, W) float32 in [0, 1]: what of each working pixel can be seen."""
     if task.alpha is None:
         return torch.ones(1, *shape)
     return F.interpolate(opacity(task.alpha)[None], shape, mode="bilinear", antialias=True)[0]
 
 
 def enlarged(shift: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) to (B, C, H, W), as a perturbation is laid over an image of that size."""
     return F.interpolate(shift, shape, mode="bilinear", align_corners=False)

@@ -29,11 +29,11 @@ from tqdm import tqdm
 from active_indexing.artefacts.atomic import atomic_file, write_json
 from active_indexing.artefacts.journal import Journal, OtherRunError
 from active_indexing.artefacts.versions import versions
-from active_indexing.concurrency import groups_of
 from active_indexing.descriptors.batching import describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.extraction.network_inputs import Prepared, network_inputs
 from active_indexing.images.listing import Source
+from active_indexing.parallel.threads import groups_of
 
 FORMATS = ("pth", "npy")
 _IN_PROGRESS = "in_progress"

@@ -15,8 +15,8 @@ from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.artefacts.identity import fingerprint
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
-from active_indexing.training.averaging import WeightAverage
 from active_indexing.training.config import TrainingConfig
+from active_indexing.training.optimization.weight_average import WeightAverage
 
 FORMAT = "active_indexing.training/1"
 # May differ between a checkpoint and the run that resumes it: they end or export a training, and a plateau

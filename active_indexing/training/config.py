@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from active_indexing.training.losses import LossConfig
-from active_indexing.training.mixing import MixingConfig
-from active_indexing.training.schedules import Schedule, SizeStage
+from active_indexing.training.objectives.contrastive import LossConfig
+from active_indexing.training.objectives.mixing import MixingConfig
+from active_indexing.training.optimization.schedules import Schedule, SizeStage
 
 EditsName = Literal[
     "drawn", "simclr", "strong_blur", "advanced", "simclr_pil", "strong_blur_pil", "advanced_pil"

@@ -14,12 +14,12 @@ import torch.multiprocessing
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
-from active_indexing.training import processes
-from active_indexing.training.batches import Batches, open_banks
 from active_indexing.training.checkpoints import export_descriptor
 from active_indexing.training.config import Source, TrainingConfig
-from active_indexing.training.loop import Trainer, build_trainer, train
-from active_indexing.training.sources import Bank
+from active_indexing.training.data.batches import Batches, open_banks
+from active_indexing.training.data.image_arrays import Bank
+from active_indexing.training.distributed import collectives
+from active_indexing.training.trainer import Trainer, build_trainer, train
 from active_indexing.training.validation import validate
 
 CHECKPOINT, DESCRIPTOR, LOG, SETTINGS = "checkpoint.pt", "descriptor.pt", "log.jsonl", "training.json"
@@ -110,12 +110,12 @@ def _train(config: TrainingConfig, run_config: RunConfig, device: torch.device) 
     out = run_config.output_dir
     banks = open_banks(run_config.sources, out / "banks")
     counts = [source.images for source in run_config.sources]
-    batches = Batches(banks, counts, config.seed, processes.world_size())
+    batches = Batches(banks, counts, config.seed, collectives.world_size())
     held_out = open_banks((run_config.validation,), out / "banks")[0] if run_config.validation else None
     trainer = build_trainer(config, device)
     if (out / CHECKPOINT).exists():
         trainer.resume(out / CHECKPOINT)
-    if processes.rank() == 0:
+    if collectives.rank() == 0:
         _lead(trainer, batches, run_config, held_out)
     else:
         for _ in train(trainer, batches):

@@ -11,8 +11,8 @@ from torch import nn
 
 from active_indexing.metrics.retrieval import micro_average_precision
 from active_indexing.seeding import torch_generator_for
-from active_indexing.training.loop import Trainer
-from active_indexing.training.sources import Bank
+from active_indexing.training.data.image_arrays import Bank
+from active_indexing.training.trainer import Trainer
 
 # Images described at once; bounds memory, and changes nothing else.
 CHUNK = 256

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from active_indexing.attacks import default_attacks
+from active_indexing.attacks.registry import default_attacks
 from analysis.gains import SEEN, UNSEEN, familiarity, gain, gain_ratio, recall
 
 PASSIVE = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=float)  # 5 of 16

@@ -16,8 +16,8 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import active_indexing
-from analysis import cells, runs
-from analysis.report import write_report
+from active_indexing.reporting import cells, runs
+from active_indexing.reporting.page import write_report
 from scripts import measure_cells
 from tests.conftest import Toy
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.attacks import AttackFailed, augly_compat, chain
+from active_indexing.attacks import augly_compat, chain
+from active_indexing.attacks.failure import AttackFailed
 from tests.attacks.conftest import made_up
 
 FILTERS = {name: sampler for family in chain.FAMILIES.values() for name, sampler in family.items()}

@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 
 from active_indexing import seeding
-from active_indexing.attacks import RANDOM_CHAIN, Attack, AttackJob, attacks_2, chain, default_attacks
-from active_indexing.attacks.jobs import perform
+from active_indexing.attacks import chain
+from active_indexing.attacks.jobs import AttackJob, perform
+from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.images import decoding
 from tests.attacks import preprocessings
 from tests.attacks.conftest import made_up

@@ -3,8 +3,9 @@ import pickle
 import numpy as np
 import pytest
 
-from active_indexing.attacks import RANDOM_CHAIN, Attack, AttackFailed, attacks_2, chain, default_attacks
-from active_indexing.attacks.registry import ATTACKS, EDITS
+from active_indexing.attacks import chain
+from active_indexing.attacks.failure import AttackFailed
+from active_indexing.attacks.registry import ATTACKS, EDITS, RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from tests.attacks.conftest import made_up
 
 PUBLISHED = [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.attacks import default_attacks, screenshots
+from active_indexing.attacks import screenshots
 from active_indexing.attacks.edits import overlay_onto_screenshot
-from active_indexing.attacks.registry import Attack
+from active_indexing.attacks.registry import Attack, default_attacks
 
 
 def template(folder, box=(2, 3, 22, 18), name="shot.png", mode="RGB"):

@@ -8,8 +8,7 @@ from torch import nn
 
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
-
-from .tiny import TinyNetwork, tiny_network
+from tests.descriptors.tiny import TinyNetwork, tiny_network
 
 
 def describe_with(network: nn.Module, size: int = 16, architecture: str = "tiny") -> Descriptor:

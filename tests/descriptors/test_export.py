@@ -17,8 +17,7 @@ from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.descriptors.postprocessing import fit_postprocessing
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.torchscript import PREPROCESSING_ENTRY
-
-from .tiny import CPU, TinyNetwork, tiny_network
+from tests.descriptors.tiny import CPU, TinyNetwork, tiny_network
 
 SQUARE = Preprocessing(24, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 SHORT_EDGE = Preprocessing(24, "short_edge")

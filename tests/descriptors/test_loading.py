@@ -19,8 +19,7 @@ from active_indexing.descriptors.postprocessing import (
 )
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
-
-from .tiny import CPU, TinyNetwork, save_scripted, tiny_network
+from tests.descriptors.tiny import CPU, TinyNetwork, save_scripted, tiny_network
 
 HEAD = Head(backbone="tiny", dim=8)
 

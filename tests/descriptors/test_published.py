@@ -12,10 +12,9 @@ from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.descriptors.published import PUBLISHED
 from active_indexing.descriptors.weights.download import CACHE_VARIABLE, PublishedFile
-
-from .made_up import classy_keys, save, weights_for
-from .server import serving
-from .tiny import CPU, save_scripted, tiny_network
+from tests.descriptors.made_up import classy_keys, save, weights_for
+from tests.descriptors.server import serving
+from tests.descriptors.tiny import CPU, save_scripted, tiny_network
 
 SSCD = PUBLISHED["sscd_disc_mixup"]
 

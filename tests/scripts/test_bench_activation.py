@@ -15,11 +15,12 @@ from active_indexing.activation.config import ActivationConfig
 from active_indexing.config import configure
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
-from scripts import bench_activation, bench_activation_cost, bench_activation_recall
-from scripts.bench_activation_arms import passive_arm
-from scripts.bench_activation_cost import Cost, Pass, forward_share, peak_over_rest, recorded, seconds_of
-from scripts.bench_activation_recall import Outcome
-from scripts.bench_activation_tables import common_copies, summary_rows
+from scripts import bench_activation
+from scripts.benches import costs, outcomes
+from scripts.benches.arms import passive_arm
+from scripts.benches.costs import Cost, Pass, forward_share, peak_over_rest, recorded, seconds_of
+from scripts.benches.outcomes import Outcome
+from scripts.benches.tables import common_copies, summary_rows
 from tests.conftest import Toy
 from tests.runs import flags, settings_of, take_images
 
@@ -132,8 +133,8 @@ def test_the_same_command_again_does_nothing_twice(
         raise AssertionError("done twice")
 
     for module, name in (
-        (bench_activation_recall.Releaser, "release"),
-        (bench_activation_recall, "AttackPool"),
+        (outcomes.Releaser, "release"),
+        (outcomes, "AttackPool"),
         (bench_activation, "measure"),
         (bench_activation, "forward_share"),
     ):
@@ -277,4 +278,4 @@ def test_a_cost_without_a_readable_image_is_an_error(toy: Toy, tmp_path: Path) -
     parsed = bench_activation.build_parser().parse_args(arguments(toy, tmp_path))
     made = bench_activation._bench(parsed)
     with pytest.raises(ValueError, match="none of 1 images could be released"):
-        bench_activation_cost.measure(made.config, made.sources, descriptor, made.index, workers=0)
+        costs.measure(made.config, made.sources, descriptor, made.index, workers=0)

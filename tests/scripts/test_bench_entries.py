@@ -10,8 +10,8 @@ from PIL import Image
 
 from active_indexing.index.vector_index import VectorIndex, new_index
 from scripts import bench_entries, select_entries
-from scripts.bench_activation_recall import hits_of
-from scripts.bench_entries import Arm
+from scripts.benches.outcomes import hits_of
+from scripts.benches.released import Arm
 from scripts.select_entries import CANDIDATES, Candidates
 from tests.conftest import Toy
 from tests.runs import take_images

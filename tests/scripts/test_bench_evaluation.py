@@ -12,6 +12,7 @@ from PIL import Image
 from active_indexing.images.decoding import read
 from scripts import bench_evaluation
 from scripts.bench_evaluation import Round, summary
+from scripts.benches import made_up
 from tests.conftest import Toy
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -68,7 +69,7 @@ def test_photos_are_scaled_to_the_number_of_megapixels(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.new("RGB", (40, 30), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
-    queries = bench_evaluation.write_sized(tmp_path / "photos", tmp_path / "sized", 2, megapixels=0.03)
+    queries = made_up.write_sized(tmp_path / "photos", tmp_path / "sized", 2, megapixels=0.03)
     assert [query.id for query in queries] == [0, 1]
     assert [read(query.path).view.shape for query in queries] == [(150, 200, 3)] * 2
 

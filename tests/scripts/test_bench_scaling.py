@@ -9,6 +9,7 @@ import pytest
 
 import main as command_line
 from scripts import bench_scaling
+from scripts.benches import made_up
 from tests.conftest import Toy
 
 
@@ -87,8 +88,8 @@ def test_a_run_that_fails_is_an_error_with_its_last_words() -> None:
 
 
 def test_the_vectors_are_unit_and_follow_their_seed(tmp_path: Path) -> None:
-    first = np.load(bench_scaling.write_unit_vectors(tmp_path / "a.npy", 60_000, 8, seed=1))
-    again = np.load(bench_scaling.write_unit_vectors(tmp_path / "b.npy", 60_000, 8, seed=1))
+    first = np.load(made_up.write_unit_vectors(tmp_path / "a.npy", 60_000, 8, seed=1))
+    again = np.load(made_up.write_unit_vectors(tmp_path / "b.npy", 60_000, 8, seed=1))
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
     assert np.array_equal(first, again)
     assert len(np.unique(first[:, 0])) > 50_000

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from active_indexing.calibration import load_calibration
+from active_indexing.query.calibration import load_calibration
 from active_indexing.records import NO_MATCH
 from scripts import calibrate
-from tests.test_calibration import a_run, row, twenty_queries
+from tests.query.test_calibration import a_run, row, twenty_queries
 
 
 def test_the_thresholds_are_saved_beside_the_index_and_told(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts import compare
-from tests.analysis.test_tables import a_run
+from tests.reporting.test_image_quality import a_run
 
 
 def test_two_arms_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from active_indexing import copydays
-from active_indexing.copydays import CopydaysData
+from active_indexing.evaluation.protocols import copydays
+from active_indexing.evaluation.protocols.copydays import CopydaysData
 from active_indexing.extraction.named_descriptors import DescriptorSet
 from data import prepare_copydays
 from scripts import evaluate_copydays

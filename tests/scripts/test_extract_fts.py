@@ -98,6 +98,6 @@ def test_an_interrupt_says_how_to_go_on(photos, model, tmp_path, monkeypatch, ca
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("active_indexing.extraction.extract", interrupted)
+    monkeypatch.setattr("active_indexing.extraction.extract.extract", interrupted)
     assert extract_fts.main(flags(photos, model, tmp_path / "out")) == 130
     assert "run the same command again to go on" in capsys.readouterr().err

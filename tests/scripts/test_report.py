@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import report
-from tests.analysis.outputs import query, write_output
+from tests.reporting.outputs import query, write_output
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def test_a_folder_without_a_run_ends_with_2_and_one_sentence(
 
 
 def test_a_report_loads_neither_torch_nor_faiss() -> None:
-    modules = "analysis.report, analysis.cells, analysis.figures"
+    modules = ", ".join(f"active_indexing.reporting.{name}" for name in ("page", "cells", "image_figures"))
     code = f"import sys, {modules}; print([m for m in ('torch', 'faiss') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,13 +7,13 @@ import torch
 
 from active_indexing.descriptors.weights.checkpoints import read_checkpoint
 from active_indexing.descriptors.weights.descriptor_file import parse_descriptor_file
-from active_indexing.training.batches import Batches, open_banks
 from active_indexing.training.config import Source, TrainingConfig
-from active_indexing.training.loop import build_trainer, train, train_step
-from active_indexing.training.losses import LossConfig
-from active_indexing.training.mixing import MixingConfig
+from active_indexing.training.data.batches import Batches, open_banks
+from active_indexing.training.objectives.contrastive import LossConfig
+from active_indexing.training.objectives.mixing import MixingConfig
+from active_indexing.training.optimization.schedules import Schedule, SizeStage
 from active_indexing.training.run import RunConfig, run
-from active_indexing.training.schedules import Schedule, SizeStage
+from active_indexing.training.trainer import build_trainer, train, train_step
 from tests.training.images import write_folder
 
 SMALL = TrainingConfig(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from active_indexing.training.augmentations.registry import build_edits
 from active_indexing.training.config import Source
-from active_indexing.training.recipes import RECIPES, build_edits, recipe
+from active_indexing.training.recipes.contrastive import RECIPES, recipe
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_descriptor.py"
 

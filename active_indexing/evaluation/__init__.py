@@ -1,0 +1,1 @@
+"""How well copies of released images are found."""

@@ -1,0 +1,202 @@
+"""Evaluation of a whole folder: both stages on one index and one pool, their CSVs and their figures."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from active_indexing.artefacts import csv_tables, identity
+from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
+from active_indexing.attacks.screenshots import BUILT_IN, locate
+from active_indexing.config import RunConfig
+from active_indexing.descriptors.batching import block_size
+from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.evaluation import tables
+from active_indexing.evaluation.config import EvaluationConfig
+from active_indexing.evaluation.stage import Evaluation, QueryImage
+from active_indexing.evaluation.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
+from active_indexing.images.inventory import inventory
+from active_indexing.index.preparation import PreparedIndex
+from active_indexing.parallel.processes import AttackPool, prepare_workers
+from active_indexing.records import NO_MATCH, Failure
+from active_indexing.release.folder import FolderRelease
+
+RETRIEVAL, COPY_DETECTION = "retrieval", "copy_detection"
+_CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
+
+
+def chosen_attacks(config: EvaluationConfig) -> tuple[Attack, ...]:
+    """The 15 attacks or the 104.
+
+    Raises:
+        ValueError, FileNotFoundError: the screenshot template can't be used, whichever list was chosen.
+    """
+    default = default_attacks(config.screenshot_template)
+    return attacks_2() if config.use_attacks_2 else default
+
+
+def non_matching_queries(config: EvaluationConfig) -> list[QueryImage]:
+    """The images that are in no index; none when copy detection is off or they were not given.
+
+    Raises:
+        FileNotFoundError: no such folder, or no image in it.
+    """
+    if config.query_nonmatch_dir is None or not config.eval_icd:
+        return []
+    queries = []
+    for source in inventory(config.query_nonmatch_dir):
+        status = source.path.stat() if source.path.exists() else None
+        version = f"{status.st_size} {status.st_mtime_ns}" if status else "gone"
+        # ids of references start at 0 and of protected images at 2**62: negative ones are free
+        queries.append(QueryImage(-source.id, source.path, NO_MATCH, version))
+    return queries
+
+
+class FolderEvaluation:
+    """Retrieval and copy detection of the released images.
+
+    Args:
+        config: the run.
+        non_matching: queries without a match.
+        attacks: of the retrieval.
+        descriptor: describes the copies.
+        fingerprint: of the descriptor.
+        prepared: index with its references; the protected images must be in it before ``run``.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        non_matching: list[QueryImage],
+        attacks: tuple[Attack, ...],
+        descriptor: Descriptor,
+        fingerprint: str,
+        prepared: PreparedIndex,
+    ) -> None:
+        self._config = config
+        self._non_matching = non_matching
+        self._attacks: dict[str, tuple[Attack, ...]] = {}
+        if config.evaluation.eval_retrieval:
+            self._attacks[RETRIEVAL] = attacks
+        if config.evaluation.eval_icd:
+            self._attacks[COPY_DETECTION] = (Attack(RANDOM_CHAIN),)
+        self._descriptor = descriptor
+        self._fingerprint = fingerprint
+        self._prepared = prepared
+        if self._attacks and config.workers != 0:
+            prepare_workers()  # they load while the images are released
+
+    def identity(self, release: FolderRelease) -> str:
+        """Fingerprint of everything that the answers for released images depend on."""
+        return identity.fingerprint([self._settings(stage, release) for stage in self._attacks])
+
+    def run(self, release: FolderRelease, workers: int, threads: int) -> dict[str, Any]:
+        """Evaluate what is not on record yet and write the CSVs.
+
+        Args:
+            release: the released images.
+            workers: attack processes.
+            threads: images described at the same time.
+
+        Returns:
+            Figures of each stage and counts of failed attacks, for ``run.json``.
+        """
+        protected = [QueryImage(id_, path, id_, version) for id_, path, version in release.shipped()]
+        with ExitStack() as journals:
+            stages = [
+                journals.enter_context(closing(self._stage(stage, release, protected)))
+                for stage in (self._attacks if protected else ())
+            ]
+            self._answer(stages, workers, threads)
+            return self._write(stages)
+
+    def _stage(self, stage: str, release: FolderRelease, protected: list[QueryImage]) -> Evaluation:
+        queries = protected if stage == RETRIEVAL else [*protected, *self._non_matching]
+        folder, settings = release.journal_folder, self._settings(stage, release)
+        return Evaluation(stage, folder, settings, queries, self._attacks[stage])
+
+    def _settings(self, stage: str, release: FolderRelease) -> dict[str, Any]:
+        attacks = self._attacks[stage]
+        return {
+            "stage": stage,
+            "seed": self._config.seed,
+            "kneighbors": self._config.evaluation.kneighbors,
+            "nprobe": self._config.index.nprobe,
+            "entries": self._config.index.entries,
+            "index": self._prepared.inputs,
+            "descriptor": self._fingerprint,
+            "described_together": block_size(self._descriptor),
+            "protected": identity.fingerprint(release.inputs()),
+            "attacks": [repr(attack) for attack in attacks],
+            "templates": [_template_hash(attack) for attack in attacks if attack.options],
+        }
+
+    def _answer(self, stages: list[Evaluation], workers: int, threads: int) -> None:
+        # Starting workers takes seconds, so none are started when everything is on record.
+        with AttackPool(workers if any(stage.todo for stage in stages) else 0) as pool:
+            for stage in stages:
+                stage.run(
+                    self._descriptor,
+                    self._prepared.index,
+                    pool,
+                    k=self._config.evaluation.kneighbors,
+                    seed=self._config.seed,
+                    threads=threads,
+                    progress=self._config.verbose > 0,
+                )
+
+    def _write(self, stages: list[Evaluation]) -> dict[str, Any]:
+        """CSVs of the stages that ran; those that an earlier run left of the others would be out of date."""
+        content: dict[str, Any] = {}
+        retrieved: set[int] = set()
+        failures: list[Failure] = []
+        for name in _CSV.values():
+            if name not in [_CSV[stage.stage] for stage in stages]:
+                (self._config.output_dir / name).unlink(missing_ok=True)
+        for stage in stages:
+            content[stage.stage] = self._write_stage(stage, retrieved)
+            failures += stage.failures()
+        rows = (
+            (f.stage, f.image_index, self._shown(f.path), f.attack, f.attack_param, f.reason)
+            for f in failures
+        )
+        csv_tables.write_csv(self._config.output_dir / "failures.csv", tables.FAILURE_COLUMNS, rows)
+        self._write_names(retrieved)
+        return {**content, "failed_attacks": failure_counts(failures)}
+
+    def _write_stage(self, stage: Evaluation, retrieved: set[int]) -> Any:
+        path = self._config.output_dir / _CSV[stage.stage]
+        blocks = stage.blocks(self._config.evaluation.batch_size_eval)
+        summary: RetrievalSummary | CopyDetectionSummary
+        if stage.stage == RETRIEVAL:
+            summary = RetrievalSummary()
+            rows = (tables.retrieval_row(block, row) for block, row in summary.watch(blocks))
+            csv_tables.write_csv(path, tables.RETRIEVAL_COLUMNS, rows)
+        else:
+            summary = CopyDetectionSummary(larger_is_better=self._config.index.quant == "IP")
+            rows = (tables.copy_detection_row(block, row) for block, row in summary.watch(blocks))
+            csv_tables.write_csv(path, tables.COPY_DETECTION_COLUMNS, rows)
+        retrieved |= summary.retrieved
+        return summary.table()
+
+    def _shown(self, path: Path) -> str:
+        """Released files as in the manifest, others as they were given."""
+        folder = self._config.output_dir
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+    def _write_names(self, retrieved: set[int]) -> None:
+        """``references.csv``: the names of the references that were retrieved."""
+        path, names = self._config.output_dir / "references.csv", self._prepared.names
+        if names is None:
+            path.unlink(missing_ok=True)
+            return
+        with open(names, encoding="utf-8", errors="surrogateescape") as lines:
+            numbered = enumerate(lines, start=self._prepared.first_reference)
+            rows = ((id_, line.rstrip("\n")) for id_, line in numbered if id_ in retrieved)
+            csv_tables.write_csv(path, ("id", "name"), rows)
+
+
+def _template_hash(attack: Attack) -> list[str]:
+    template = dict(attack.options)["template"]
+    return [] if template in BUILT_IN else [identity.sha256_file(Path(path)) for path in locate(template)]

@@ -1,0 +1,1 @@
+"""Many things at once, with results in order."""

@@ -1,0 +1,208 @@
+"""Attacks in worker processes: results in the order of the jobs, the same for any number of workers.
+
+Each worker hangs on its own pipe. A worker that dies closes it, even in the middle of a message, so the pool
+notices at once. When the main process dies, however it does, the workers find their pipes closed and leave.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from types import ModuleType, TracebackType
+
+import torch
+
+from active_indexing.attacks.jobs import AttackJob, AttackResult, perform
+from active_indexing.parallel.threads import one_core_per_operation
+
+# Jobs handed out but not yet consumed, per worker: one to work on and one ready, so that workers do not wait
+# while the caller uses a result. Memory is bounded by this, not by the number of jobs.
+JOBS_PER_WORKER = 2
+
+# Imported once by the fork server, so that a worker starts in milliseconds instead of seconds.
+_PRELOADED = ["torch", "torchvision", "active_indexing.attacks.jobs"]
+_DEATH_TIMEOUT = 10.0  # seconds in which the exit code of a dead worker must be known
+_start_lock = threading.Lock()
+
+
+def prepare_workers() -> None:
+    """Let the fork server load its modules in the background, which takes it seconds."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    with _main_module_hidden():
+        forkserver.ensure_running()
+
+
+class AttackPool:
+    """Worker processes that attack images, as a context manager.
+
+    Args:
+        workers: number of processes; 0 does the work in this process, with the same results.
+
+    Raises:
+        ValueError: if ``workers`` is negative.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 0:
+            raise ValueError(f"workers must be 0 (this process) or more, got {workers}")
+        self.workers = workers
+        self._started: list[_Worker] = []
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> AttackPool:
+        """Start the workers."""
+        # One thread per worker waits for its answer, and takes large results off the pipe while the caller
+        # is busy.
+        self._threads = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="attacks")
+        try:
+            for _ in range(self.workers):
+                self._started.append(_start_worker())
+                self._idle.put(self._started[-1])
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the workers, at once if they are still at work."""
+        self._close()
+
+    def run(self, jobs: Iterable[AttackJob]) -> Iterator[AttackResult]:
+        """Attack every image.
+
+        Args:
+            jobs: taken from the iterable only as they are needed.
+
+        Yields:
+            One result per job, in the order of the jobs.
+
+        Raises:
+            ChildProcessError: if a worker died; the run can be given again and goes on.
+            RuntimeError: if the program failed inside a worker; the message holds the traceback.
+        """
+        if self._threads is None:
+            raise RuntimeError("the pool is closed; use it inside: with AttackPool(workers) as pool")
+        if self.workers == 0:
+            for job in jobs:
+                with one_core_per_operation():  # as a worker does: it can change the last bit of a sum
+                    result = perform(job)
+                yield result
+            return
+        window: deque[Future[AttackResult]] = deque()
+        try:
+            for job in jobs:
+                window.append(self._threads.submit(self._ask_a_worker, job))
+                if len(window) == JOBS_PER_WORKER * self.workers:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+    def _ask_a_worker(self, job: AttackJob) -> AttackResult:
+        worker = self._idle.get()
+        try:
+            return worker.ask(job)
+        finally:
+            self._idle.put(worker)
+
+    def _close(self) -> None:
+        for worker in self._started:
+            worker.process.kill()
+        for worker in self._started:
+            worker.process.join()
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        for worker in self._started:
+            worker.connection.close()
+            worker.process.close()
+        self._started, self._threads = [], None
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    process: ForkServerProcess
+    connection: Connection
+
+    def ask(self, job: AttackJob) -> AttackResult:
+        try:
+            self.connection.send(job)
+            answer = self.connection.recv()
+        except (EOFError, OSError):
+            raise ChildProcessError(self._obituary(job)) from None
+        if isinstance(answer, AttackResult):
+            return answer
+        raise RuntimeError(f"attacking {job.path} (image {job.image_id}) failed in a worker:\n{answer}")
+
+    def _obituary(self, job: AttackJob) -> str:
+        self.process.join(_DEATH_TIMEOUT)
+        code = self.process.exitcode
+        cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return (
+            f"an attack worker died ({cause}) at image {job.image_id}, {job.path}. If the machine ran out of "
+            "memory (signal 9), use fewer workers; 0 runs without any"
+        )
+
+
+def _start_worker() -> _Worker:
+    prepare_workers()
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), name="attacks", daemon=True)
+    with _main_module_hidden():
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep multiprocessing from running the main script again in every worker.
+
+    Workers need nothing from it. Importing it would cost seconds, and a script without a ``__main__`` guard
+    would start itself over and over.
+    """
+    with _start_lock:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+def _serve(connection: Connection) -> None:
+    """Body of a worker: answer jobs until the main process hangs up."""
+    # Ctrl-C reaches every process of the terminal; the main process decides what to do about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    while True:
+        try:
+            answer: AttackResult | str = perform(connection.recv())
+        except (EOFError, ConnectionError):
+            return
+        except Exception:  # noqa: BLE001 - sent to the main process, which raises it
+            answer = traceback.format_exc()
+        try:
+            connection.send(answer)
+        except ConnectionError:
+            return

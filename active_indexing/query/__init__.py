@@ -1,0 +1,1 @@
+"""Is this ours, which one, how sure?"""

@@ -1,0 +1,1 @@
+"""Edited views for training."""

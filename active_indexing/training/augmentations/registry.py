@@ -1,0 +1,17 @@
+"""Makers of training views by name."""
+
+from __future__ import annotations
+
+from active_indexing.training.augmentations.sscd import STRONG_BLUR, WEAK_BLUR, SSCDEdits
+from active_indexing.training.augmentations.sscd_pil import PILEdits
+from active_indexing.training.augmentations.views import DrawnEdits, Recipe
+from active_indexing.training.config import TrainingConfig
+
+
+def build_edits(config: TrainingConfig) -> Recipe:
+    """What makes the views of a training."""
+    if config.edits == "drawn":
+        return DrawnEdits(config.seed)
+    blur = WEAK_BLUR if config.edits.startswith("simclr") else STRONG_BLUR
+    make = PILEdits if config.edits.endswith("_pil") else SSCDEdits
+    return make(blur, advanced=config.edits.startswith("advanced"), seed=config.seed)

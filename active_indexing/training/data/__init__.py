@@ -1,0 +1,1 @@
+"""Training images in memory, and batches of them."""

@@ -1,0 +1,1 @@
+"""Losses of training, one idea a file."""

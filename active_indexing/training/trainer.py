@@ -1,0 +1,173 @@
+"""The training loop: views, descriptors of all processes, loss, update, moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import Optimizer
+
+from active_indexing.descriptors.networks.architectures import build_network
+from active_indexing.seeding import torch_generator_for
+from active_indexing.training.augmentations.registry import build_edits
+from active_indexing.training.augmentations.views import Recipe
+from active_indexing.training.checkpoints import load_checkpoint, save_checkpoint
+from active_indexing.training.config import TrainingConfig
+from active_indexing.training.data.batches import Batch, Batches
+from active_indexing.training.distributed import collectives
+from active_indexing.training.distributed.batch_norm import synchronise_batch_norms
+from active_indexing.training.objectives.contrastive import Views, contrastive_loss
+from active_indexing.training.objectives.mixing import mix_views
+from active_indexing.training.objectives.sscd import _pairs
+from active_indexing.training.optimization.lars import LARS
+from active_indexing.training.optimization.schedules import size_at
+from active_indexing.training.optimization.weight_average import WeightAverage
+
+
+@dataclass
+class Trainer:
+    """What changes during a training.
+
+    Attributes:
+        config: what does not.
+        network: current weights, on the device.
+        average: their moving average.
+        optimizer: with its moments.
+        edits: makes the views.
+        device: of the network.
+        step: how many steps were done.
+    """
+
+    config: TrainingConfig
+    network: nn.Module
+    average: WeightAverage
+    optimizer: Optimizer
+    edits: Recipe
+    device: torch.device
+    step: int = 0
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint (the first process only, by the caller)."""
+        save_checkpoint(path, self.config, self.step, self.network, self.average, self.optimizer)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        self.step = load_checkpoint(path, self.config, self.network, self.average, self.optimizer)
+
+
+def build_trainer(config: TrainingConfig, device: torch.device) -> Trainer:
+    """A trainer at step 0, the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(config.backbone, config.dim, config.gem_p)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    if config.sync_bn:
+        network = synchronise_batch_norms(network, device)
+    average = WeightAverage(network, config.average_decay)
+    return Trainer(config, network, average, _optimizer(config, network), build_edits(config), device)
+
+
+def _optimizer(config: TrainingConfig, network: nn.Module) -> Optimizer:
+    parameters = list(network.parameters())
+    if config.optimizer == "lars":
+        return LARS(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )
+
+
+def train(trainer: Trainer, batches: Batches) -> Iterator[dict[str, float]]:
+    """Steps from ``trainer.step`` to the end of the schedule; yields what to log after each."""
+    while trainer.step < trainer.config.schedule.steps:
+        yield train_step(trainer, batches.at(trainer.step, collectives.rank()))
+
+
+def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
+    """One update of the weights.
+
+    Args:
+        trainer: changed.
+        batches: this process's images, by source.
+
+    Returns:
+        Scalars to log.
+    """
+    config, step = trainer.config, trainer.step
+    rate = config.learning_rate * config.schedule.factor(step)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = rate
+    generator = torch_generator_for(config.seed, step, f"training views {collectives.rank()}")
+    size = size_at(config.sizes, step)
+    pixels, views = make_views(trainer.edits, batches, config.edited_views, size, generator, trainer.device)
+    inputs = (pixels - config.mean) / config.std
+    labels = None
+    if config.mixing:
+        local = views.image.unique(return_inverse=True)[1]
+        inputs, labels = mix_views(inputs, local, config.mixing, generator)
+    trainer.network.train()
+    descriptors = describe(trainer, inputs)
+    candidates = collectives.gather(descriptors)
+    pairs = _pairs(config, views, labels, trainer.device)
+    loss, log = contrastive_loss(descriptors, candidates, pairs, config.loss, step, mixed=labels is not None)
+    trainer.optimizer.zero_grad()
+    loss.backward()
+    _update(trainer)
+    return log | {"loss": loss.item(), "learning_rate": rate, "views": float(len(candidates))}
+
+
+def make_views(
+    edits: Recipe,
+    batches: list[Batch],
+    edited: int,
+    size: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> tuple[torch.Tensor, Views]:
+    """One reference view and some edited views of every image.
+
+    Returns:
+        (N, 3, size, size) in [0, 1], and what they show; first all reference views of a source, then its
+        edited views, source by source.
+    """
+    pixels, images, references = [], [], []
+    for batch in batches:
+        made: list[Callable[..., torch.Tensor]] = [edits.reference_views] + [edits.edited_views] * edited
+        for copy, make in enumerate(made):
+            pixels.append(make(batch.images.to(device), size, generator))
+            images.append(batch.numbers)
+            references.append(torch.full_like(batch.numbers, copy == 0, dtype=torch.bool))
+    image = torch.cat(images)
+    number = torch.arange(len(image)) + collectives.rank() * len(image)
+    return torch.cat(pixels), Views(image, torch.cat(references), number)
+
+
+def describe(trainer: Trainer, inputs: torch.Tensor) -> torch.Tensor:
+    """(N, D) float32 unit-norm descriptors of normalised views, with gradients."""
+    inputs = inputs.to(trainer.device, memory_format=torch.channels_last)
+    half = trainer.config.half_precision
+    with torch.autocast(trainer.device.type, torch.bfloat16, enabled=half):
+        outputs = trainer.network(inputs)
+    return F.normalize(outputs.float(), dim=1)
+
+
+def _update(trainer: Trainer) -> None:
+    """Average the gradients, clip, step, and take the weights into their average."""
+    parameters = list(trainer.network.parameters())
+    collectives.average_gradients(parameters)
+    if trainer.config.clip_norm:
+        nn.utils.clip_grad_norm_(parameters, trainer.config.clip_norm)
+    trainer.optimizer.step()
+    if not trainer.config.sync_bn:  # synchronised statistics are the same everywhere already
+        collectives.average_batch_statistics(trainer.network)
+    trainer.average.update(trainer.network, trainer.step)
+    trainer.step += 1

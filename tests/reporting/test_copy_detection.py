@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from active_indexing.reporting import copy_detection
+from tests.reporting.outputs import answer, write_output
+
+# Scores of the pairs, raw: query 0: -1 wrong, -2 right, -4 wrong; query 1: -3 right; query 2: -8, -8.5 wrong
+#               normalised: query 0:  1 wrong,  2 right;           query 1: none;     query 2: 0.5 wrong
+ANSWERS = (
+    answer(7, [5, 7, 6], [1, 2, 4]),
+    answer(8, [8], [3]),
+    answer(-1, [5, 6], [8, 8.5]),
+)
+
+
+def test_normalised_scores_are_the_distance_to_the_next_answer_and_the_last_answer_is_dropped(
+    tmp_path: Path,
+) -> None:
+    found = copy_detection.pairs(write_output(tmp_path, active=True, copies=ANSWERS), normalised=True)
+    assert found.scores.tolist() == [1, 2, 0.5]
+    assert found.correct.tolist() == [False, True, False]
+    assert found.query.tolist() == [0, 0, 2]
+    assert found.matching.tolist() == [True, True, False]
+
+
+def test_raw_scores_are_minus_the_distances(tmp_path: Path) -> None:
+    found = copy_detection.pairs(write_output(tmp_path, active=True, copies=ANSWERS))
+    assert found.scores.tolist() == [-1, -2, -4, -3, -8, -8.5]
+    assert found.correct.tolist() == [False, True, False, True, False, False]
+
+
+def test_inner_products_are_scores_already(tmp_path: Path) -> None:
+    rows = (answer(7, [7, 5], [0.75, 0.5]),)
+    run = write_output(tmp_path, active=True, copies=rows, quant="IP")
+    assert copy_detection.pairs(run).scores.tolist() == [0.75, 0.5]
+    assert copy_detection.pairs(run, normalised=True).scores.tolist() == [0.25]
+
+
+def test_average_precision_of_both_scores_by_hand(tmp_path: Path) -> None:
+    run = write_output(tmp_path, active=True, copies=ANSWERS)
+    # raw ranking: wrong, right (1/2), right (2/3); normalised: right (1/1), the match of query 1 is missed
+    assert copy_detection.average_precision(copy_detection.pairs(run)) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert copy_detection.average_precision(copy_detection.pairs(run, normalised=True)) == pytest.approx(
+        1 / 2
+    )
+    # the notebook adds the missed match at score -1, behind all three pairs: precision 2/4 there
+    assert copy_detection.published_average_precision(run) == pytest.approx((1 + 2 / 4) / 2)
+
+
+def test_the_curve_has_one_point_per_match_found(tmp_path: Path) -> None:
+    recall, precision = copy_detection.precision_recall(
+        copy_detection.pairs(write_output(tmp_path, active=True, copies=ANSWERS))
+    )
+    assert recall.tolist() == [0.5, 1.0]
+    assert precision.tolist() == pytest.approx([1 / 2, 2 / 3])
+
+
+def test_equal_scores_count_against_us(tmp_path: Path) -> None:
+    rows = (answer(7, [7, 5], [1, 1]),)
+    run = write_output(tmp_path, active=True, copies=rows)
+    assert copy_detection.average_precision(copy_detection.pairs(run)) == 0.5
+    assert copy_detection.precision_recall(copy_detection.pairs(run))[1].tolist() == [0.5]
+
+
+def test_the_interval_is_that_of_the_queries_drawn(tmp_path: Path) -> None:
+    # Each query is found first or never, so the uAP of a draw is the share found, X/4 with X ~ B(4, 3/4).
+    rows = [answer(i, [i], [1 + i]) for i in range(3)] + [answer(3, [], [])]
+    found = copy_detection.pairs(write_output(tmp_path, active=True, copies=rows))
+    assert copy_detection.average_precision(found) == 0.75
+    assert copy_detection.average_precision_interval(found) == (0.25, 1.0)
+
+
+def test_an_interval_agrees_with_counting_every_draw(tmp_path: Path) -> None:
+    from active_indexing.metrics.intervals import interval, resample_counts
+    from active_indexing.metrics.retrieval import micro_average_precision
+
+    rng = np.random.default_rng(3)
+    rows = [answer(i, rng.permutation(6).tolist(), np.sort(rng.random(6)).tolist()) for i in range(6)]
+    found = copy_detection.pairs(write_output(tmp_path, active=True, copies=rows))
+    draws = []
+    for counts in resample_counts(6, 50):
+        times = counts[found.query]
+        scores, correct = np.repeat(found.scores, times), np.repeat(found.correct, times)
+        draws.append([micro_average_precision(scores, correct, 6)])
+    low, high = interval(np.array(draws))
+    assert copy_detection.average_precision_interval(found, 50) == pytest.approx((low[0], high[0]))
+
+
+def test_a_run_without_copy_detection_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no copy detection results: run main\.py with --eval_icd True"):
+        copy_detection.pairs(write_output(tmp_path, active=True))
+    assert copy_detection.average_precision_table([write_output(tmp_path, active=True)]).empty

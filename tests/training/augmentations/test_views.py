@@ -1,0 +1,139 @@
+import math
+
+import kornia
+import pytest
+import torch
+
+from active_indexing.training.augmentations.colours import colour_matrices, scale_contrast
+from active_indexing.training.augmentations.degradation import gaussian_blur, pixelate, shuffle_pixels
+from active_indexing.training.augmentations.geometry import box_map, draw_layout, inside
+from active_indexing.training.augmentations.overlays import sample
+from active_indexing.training.augmentations.random_draws import Draws
+from active_indexing.training.augmentations.sscd import STRONG_BLUR, WEAK_BLUR, SSCDEdits
+from active_indexing.training.augmentations.sscd_pil import PILEdits
+from active_indexing.training.augmentations.views import DrawnEdits
+from tests.training.images import made_up_images
+
+IMAGES = torch.from_numpy(made_up_images(24, 32))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return DrawnEdits(seed=0, drawings=8)
+
+
+@pytest.fixture(scope="module", params=["drawn", "simclr", "strong_blur", "advanced", "advanced_pil"])
+def edits(request, drawn):
+    made = {
+        "drawn": lambda: drawn,
+        "simclr": lambda: SSCDEdits(WEAK_BLUR, advanced=False),
+        "strong_blur": lambda: SSCDEdits(STRONG_BLUR, advanced=False),
+        "advanced": lambda: SSCDEdits(STRONG_BLUR, advanced=True, drawings=8),
+        "advanced_pil": lambda: PILEdits(STRONG_BLUR, advanced=True, drawings=8),
+    }
+    return made[request.param]()
+
+
+@pytest.mark.parametrize("size", [24, 40])
+def test_every_recipe_gives_views_of_the_size_asked_in_range_and_from_its_generator_alone(edits, size):
+    before = IMAGES.clone()
+    for make in (edits.reference_views, edits.edited_views):
+        views = make(IMAGES, size, generator())
+        assert views.shape == (24, 3, size, size)
+        assert views.dtype == torch.float32
+        assert 0 <= views.min() <= views.max() <= 1
+        assert torch.equal(views, make(IMAGES, size, generator()))
+        assert not torch.equal(views, make(IMAGES, size, generator(1)))
+    assert torch.equal(IMAGES, before)
+
+
+def test_most_reference_views_are_the_image_itself(drawn):
+    views = drawn.reference_views(IMAGES, 32, generator())
+    error = (views - IMAGES / 255).abs().amax(dim=(1, 2, 3))
+    assert 8 <= int((error < 1e-4).sum()) < 24
+
+
+def test_almost_no_edited_view_is_the_image_itself(drawn):
+    views = drawn.edited_views(IMAGES, 32, generator())
+    error = (views - IMAGES / 255).abs().mean(dim=(1, 2, 3))
+    assert int((error > 0.01).sum()) >= 20
+
+
+def test_layouts_show_pictures_upright_rotated_and_small(drawn):
+    layout = draw_layout(Draws(generator(), 400))
+    turned = layout.to_picture[:, 0, 1].abs() > 1e-6
+    assert 0.2 < turned.float().mean() < 0.5
+    visible = inside(layout.to_picture, 48).float().mean(dim=(1, 2, 3))
+    assert bool((visible > 0.02).all())
+    assert 0.1 < (visible < 0.5).float().mean() < 0.5
+    # What is visible lies in the stored image: a crop is never sampled outside it.
+    source = inside(layout.to_source, 48)
+    assert bool((source | ~inside(layout.to_picture * 1.0001, 48)).all())
+
+
+@pytest.mark.parametrize("statistic", [torch.mean, torch.std], ids=["mean", "std"])
+def test_batched_and_per_image_views_have_the_same_statistics(statistic):
+    images = IMAGES.repeat(10, 1, 1, 1)
+    batched = SSCDEdits(WEAK_BLUR, advanced=False).edited_views(images, 24, generator())
+    one_by_one = PILEdits(WEAK_BLUR, advanced=False).edited_views(images, 24, generator())
+    assert statistic(batched).item() == pytest.approx(statistic(one_by_one).item(), abs=0.03)
+
+
+def test_a_box_map_shows_the_image_in_that_box_and_nowhere_else():
+    white = torch.ones(1, 1, 8, 8)
+    x, y, half = torch.tensor([0.5]), torch.tensor([-0.5]), torch.tensor([0.5])
+    view = sample(white, box_map(x, y, half, half), 16, "zeros")[0, 0]
+    assert view[1:7, 9:15].min() == pytest.approx(1.0)
+    assert view[9:].max() == 0
+    assert view[:, :7].max() == 0
+
+
+def test_a_third_of_a_hue_turn_permutes_the_channels_as_hsv_does():
+    pixels = torch.rand(1, 3, 4, 4, generator=generator())
+    matrix = colour_matrices(torch.tensor([2 * math.pi / 3]), torch.ones(1))
+    turned = torch.einsum("nij,njhw->nihw", matrix, pixels)
+    expected = kornia.enhance.adjust_hue(pixels, torch.tensor([2 * math.pi / 3]))
+    torch.testing.assert_close(turned, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_saturation_zero_is_the_luma_in_every_channel():
+    pixels = torch.rand(1, 3, 4, 4, generator=generator())
+    grey = torch.einsum("nij,njhw->nihw", colour_matrices(torch.zeros(1), torch.zeros(1)), pixels)
+    luma = 0.299 * pixels[:, 0] + 0.587 * pixels[:, 1] + 0.114 * pixels[:, 2]
+    torch.testing.assert_close(grey, luma[:, None].expand(-1, 3, -1, -1))
+
+
+def test_contrast_scales_the_distance_to_the_mean():
+    pixels = torch.tensor([0.4, 0.6]).expand(1, 3, 1, 2)
+    torch.testing.assert_close(scale_contrast(pixels, torch.tensor([2.0]))[0, 0, 0], torch.tensor([0.3, 0.7]))
+
+
+def test_each_view_is_blurred_with_its_own_width_as_kornia_does():
+    pixels = torch.rand(2, 3, 20, 20, generator=generator())
+    sigma = torch.tensor([0.7, 1.5])
+    radius = int(2.3 * 1.5)
+    blurred = gaussian_blur(pixels, sigma)
+    for row in range(2):
+        expected = kornia.filters.gaussian_blur2d(
+            pixels[row : row + 1], 2 * radius + 1, sigma[row].repeat(1, 2), border_type="reflect"
+        )
+        torch.testing.assert_close(blurred[row : row + 1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pixelation_leaves_so_many_cells_of_their_mean_colour():
+    pixels = torch.rand(1, 3, 8, 8, generator=generator())
+    result = pixelate(pixels, 2)
+    assert len(result[0, 0].unique()) == 4
+    torch.testing.assert_close(result[0, :, 0, 0], pixels[0, :, :4, :4].mean(dim=(1, 2)))
+
+
+def test_shuffled_pixels_keep_their_colours_and_most_of_their_places():
+    pixels = torch.arange(400.0).view(1, 1, 20, 20).expand(1, 3, 20, 20)
+    shuffled = shuffle_pixels(Draws(generator(), 1), pixels, torch.tensor([0.25]))
+    moved = (shuffled != pixels)[0, 0].float().mean().item()
+    assert 0.15 < moved < 0.35
+    assert torch.equal(shuffled[:, 0], shuffled[:, 2])

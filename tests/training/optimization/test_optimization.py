@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from active_indexing.training.optimization.lars import LARS
+from active_indexing.training.optimization.schedules import Schedule, SizeStage, size_at
+from active_indexing.training.optimization.weight_average import WeightAverage
+from tests.reference.losses import lars_steps
+
+
+def test_lars_equals_the_slow_oracle_over_three_steps():
+    start = [0.5, -1.0, 2.0]
+    gradients = [[0.1, 0.2, -0.3], [0.0, 0.5, 0.1], [-0.2, 0.1, 0.4]]
+    weight = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    optimizer = LARS([weight], lr=4.8, weight_decay=0.01)
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+    expected = lars_steps(start, gradients, lr=4.8, momentum=0.9, decay=0.01)
+    assert weight.tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_lars_updates_zero_weights_with_the_raw_gradient():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([1.0, -2.0])
+    LARS([weight], lr=0.5).step()
+    assert weight.tolist() == [-0.5, 1.0]
+
+
+def test_the_published_schedule_warms_up_then_follows_a_cosine_to_zero():
+    schedule = Schedule(steps=100, warmup_steps=10)
+    assert schedule.factor(0) == pytest.approx(0.1)
+    assert schedule.factor(9) == schedule.factor(10) == 1.0
+    assert schedule.factor(55) == pytest.approx(0.5)
+    assert schedule.factor(100) == pytest.approx(0.0)
+
+
+def test_a_plateau_ends_in_a_linear_decay():
+    schedule = Schedule(steps=100, warmup_steps=10, decay_start=60, shape="linear")
+    assert [schedule.factor(step) for step in (10, 60, 80, 100)] == pytest.approx([1.0, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"steps": 0}, "at least 1 step, got 0"),
+        ({"steps": 10, "warmup_steps": 11}, r"warm-up \(11\) and decay start \(0\) must lie in the 10 steps"),
+        ({"steps": 10, "shape": "square"}, "unknown decay shape 'square'; expected one of cosine, linear"),
+    ],
+)
+def test_impossible_schedules_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(**setting)
+
+
+def test_view_size_changes_at_the_start_of_its_stage():
+    stages = (SizeStage(0, 64), SizeStage(5, 80))
+    assert [size_at(stages, step) for step in (0, 4, 5, 99)] == [64, 64, 80, 80]
+
+
+def test_the_average_forgets_the_start_fast_and_then_moves_by_one_minus_decay():
+    network = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(0.0)
+    average = WeightAverage(network, 0.9)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    average.update(network, 0)  # decay (1 + 0) / (10 + 0)
+    assert average.state["weight"].item() == pytest.approx(0.9)
+    average.update(network, 1000)
+    assert average.state["weight"].item() == pytest.approx(0.91)
+
+
+def test_an_average_that_never_moves_is_refused():
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\), got 1.0"):
+        WeightAverage(torch.nn.Linear(1, 1), 1.0)
