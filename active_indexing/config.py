@@ -15,7 +15,7 @@ from active_indexing.checks import at_least, one_of
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.index.config import IndexConfig
-from active_indexing.release.config import SAVE_FORMATS, check_quality
+from active_indexing.release.config import SAVE_FORMATS, ReleaseConfig, check_quality
 
 EXISTING_MODES = ("resume", "overwrite")
 
@@ -73,6 +73,18 @@ class RunConfig:
             check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
             at_least("workers", self.workers, 0)
+
+    @property
+    def release(self) -> ReleaseConfig:
+        """What the release of one image needs to know."""
+        return ReleaseConfig(
+            active=self.active,
+            seed=self.seed,
+            save_format=self.save_format,
+            save_quality=self.save_quality,
+            entries=self.index.entries,
+            batch_size=self.batch_size,
+        )
 
     def settings(self) -> dict[str, Any]:
         """All settings in one flat dict of JSON values; ``configure(**settings)`` gives them back."""

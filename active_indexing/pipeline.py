@@ -16,15 +16,19 @@ from active_indexing.artefacts import atomic, csv_tables, identity, versions
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.evaluation.harness import FolderEvaluation, chosen_attacks, non_matching_queries
+from active_indexing.evaluation.harness import (
+    EvaluationHarness,
+    ProtectedImages,
+)
+from active_indexing.evaluation.stage import QueryImage
 from active_indexing.images.inventory import inventory
-from active_indexing.index.preparation import PreparedIndex, prepare
+from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.parallel.resources import device_for, threads_for, workers_for
 from active_indexing.parallel.threads import one_core_per_operation
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release import manifest
 from active_indexing.release.folder import IMAGES, FolderRelease
-from active_indexing.release.image import Releaser
+from active_indexing.release.image import ImageReleaser
 from active_indexing.release.manifest import quality_table
 from active_indexing.release.output_folder import open_journal
 from active_indexing.release.step_log import StepLog
@@ -57,28 +61,41 @@ def run(config: RunConfig) -> RunSummary:
     """
     clock = _Clock()
     sources = _sources(config)
-    non_matching, attacks = non_matching_queries(config.evaluation), chosen_attacks(config.evaluation)
     _check_activation(config)
     descriptor = load_descriptor(config.descriptor, device_for(config.device))
     fingerprint = descriptor.fingerprint
-    prepared = prepare(
+    prepared = prepare_index(
         config.index, descriptor.dim, fingerprint, seed=config.seed, progress=config.verbose > 0
     )
     if config.active and config.activation.method == "published":
         check_target(config.activation.target, prepared.index)
-    evaluation = FolderEvaluation(config, non_matching, attacks, descriptor, fingerprint, prepared)
+    evaluation = EvaluationHarness(
+        config.evaluation,
+        config.index,
+        descriptor,
+        fingerprint,
+        prepared,
+        output_dir=config.output_dir,
+        seed=config.seed,
+        progress=config.verbose > 0,
+    )
+    if config.workers != 0:
+        evaluation.preload()
     clock.lap("prepare")
-    with open_journal(config, fingerprint, prepared.inputs) as journal, one_core_per_operation():
+    header, overwrite = release_header(config, fingerprint, prepared.inputs), config.existing == "overwrite"
+    with open_journal(config.output_dir, header, overwrite=overwrite) as journal, one_core_per_operation():
         release = FolderRelease(journal, config.output_dir, sources, config.save_format)
         _release(config, release, evaluation, descriptor, prepared)
         clock.lap("release")
         _add_protected(release, prepared)
-        evaluated = evaluation.run(release, workers_for(config.workers), threads_for(config.workers))
+        evaluated = evaluation.run(
+            _protected(release), workers_for(config.workers), threads_for(config.workers)
+        )
         clock.lap("evaluate")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
         content["seconds"] = clock.laps
         if not config.save_imgs:
-            release.remove(evaluation.identity(release))
+            release.remove(evaluation.identity(_protected(release)))
         atomic.write_json(config.output_dir / "run.json", content)
     return RunSummary(config.output_dir, content)
 
@@ -86,24 +103,52 @@ def run(config: RunConfig) -> RunSummary:
 def _release(
     config: RunConfig,
     release: FolderRelease,
-    evaluation: FolderEvaluation,
+    evaluation: EvaluationHarness,
     descriptor: Descriptor,
     prepared: PreparedIndex,
 ) -> None:
     log = StepLog(config.output_dir / "activation_log.jsonl", config.log_freq) if config.log_freq else None
-    releaser = Releaser(config, descriptor, prepared.index, config.output_dir / IMAGES, log)
+    releaser = ImageReleaser(
+        config.release, config.activation, descriptor, prepared.index, config.output_dir / IMAGES, log
+    )
     threads, progress = threads_for(config.workers), config.verbose > 0
     if (
         device_for(config.device).type != "cpu"
     ):  # one batch on the accelerator, one that is read or written meanwhile
         threads = max(threads, 2 * config.batch_size)
-    before = evaluation.identity(release)
+    before = evaluation.identity(_protected(release))
     removed = not config.save_imgs and release.removed_for == before
     release.run(releaser, threads=threads, progress=progress, removed=removed)
-    if removed and evaluation.identity(release) != before:  # the removed images are needed again
+    if removed and evaluation.identity(_protected(release)) != before:  # the removed images are needed again
         release.run(releaser, threads=threads, progress=progress)
     rows = (manifest.manifest_row(released.row) for _, released in release.items())
     csv_tables.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
+
+
+def _protected(release: FolderRelease) -> ProtectedImages:
+    queries = [QueryImage(id_, path, id_, version) for id_, path, version in release.shipped()]
+    return ProtectedImages(queries, identity.fingerprint(release.inputs()), release.journal_folder)
+
+
+def release_header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[str, Any]:
+    """What released files depend on; the references too where a method keeps away from them.
+
+    Args:
+        config: the run.
+        descriptor: fingerprint of the descriptor.
+        index: what made the index.
+    """
+    apart = config.active and config.activation.method == "robust"
+    return {
+        "active": config.active,
+        "seed": config.seed,
+        "save_format": config.save_format,
+        "save_quality": config.save_quality,
+        "activation": asdict(config.activation) if config.active else None,
+        "descriptor": descriptor,
+        "entries": config.index.entries,
+        "index": {name: value for name, value in index.items() if apart or name != "references"},
+    }
 
 
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:

@@ -40,7 +40,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
-from active_indexing.index.preparation import prepare
+from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.metrics.intervals import column_means, interval, resample_counts
 from analysis.entry_plots import recall_against_bytes
@@ -134,7 +134,7 @@ class Bench:
             fts_reference_path=self._flags.fts_reference_path if references else None,
             idx_dir=self._flags.output_dir / "indexes",
         )
-        index = prepare(config, self._descriptor.dim, self._descriptor.fingerprint).index
+        index = prepare_index(config, self._descriptor.dim, self._descriptor.fingerprint).index
         if index.nlist is None:
             raise ValueError(
                 f"{factory} has no cells; expected an IVF index, e.g. {IndexConfig.idx_factory}."

@@ -39,15 +39,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.jobs import AttackJob, attack_pool, preload_attacks
 from active_indexing.attacks.registry import default_attacks
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.evaluation.stage import Evaluation, QueryImage
+from active_indexing.evaluation.stage import EvaluationStage, QueryImage
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.parallel.processes import AttackPool, prepare_workers
 from active_indexing.parallel.threads import map_in_order, one_core_per_operation
 from scripts.benches.made_up import filled_indexes, write_images, write_sized
 from scripts.benches.memory import POLL_SECONDS, family, pss_kib
@@ -104,7 +103,7 @@ class Bench:
         return Round(attack, descriptor, wall, attack_cpu, descriptor_cpu, wall_cpu, peak[0])
 
     def _attack(self) -> tuple[float, float]:
-        with AttackPool(self._workers) as pool:
+        with attack_pool(self._workers) as pool:
             before, started = _children_cpu(), time.perf_counter()
             self._inputs = [result.inputs for result in pool.run(self._jobs())]
             return time.perf_counter() - started, _children_cpu() - before
@@ -117,8 +116,8 @@ class Bench:
         before = _children_cpu()
         with (
             tempfile.TemporaryDirectory(dir=self._work) as folder,
-            closing(Evaluation("retrieval", Path(folder), {}, self._queries, ATTACKS)) as evaluation,
-            AttackPool(self._workers) as pool,
+            closing(EvaluationStage("retrieval", Path(folder), {}, self._queries, ATTACKS)) as evaluation,
+            attack_pool(self._workers) as pool,
         ):
             evaluation.run(
                 self._descriptor, self._index, pool, k=100, seed=0, threads=self._workers, progress=False
@@ -226,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
     )
     descriptor = load_descriptor(model, torch.device(arguments.device))
-    prepare_workers()
+    preload_attacks()
     with tempfile.TemporaryDirectory() as temporary:
         rows = _rows(arguments, descriptor, Path(temporary))
     report(arguments.output_dir, "evaluation", "Seconds per image of the 15 attacks", rows)

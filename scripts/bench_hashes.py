@@ -74,10 +74,10 @@ def found_first(query: np.ndarray, own: int, database: np.ndarray) -> bool:
 def measure(photos: Path, references: Path, maker: dict[str, Hash]) -> pd.DataFrame:
     """R@1 per attack, one column per hash, and the number of queries."""
     sources = inventory(photos)
-    views = [Image.fromarray(decoding.read(source.path).view) for source in sources]
+    views = [Image.fromarray(decoding.read(source.path).srgb) for source in sources]
     database = {name: [make(view) for view in views] for name, make in maker.items()}
     for item in tqdm(open_source(references).items(0), desc="references"):
-        view = Image.fromarray(item.read().view)
+        view = Image.fromarray(item.read().srgb)
         for name, make in maker.items():
             database[name].append(make(view))
     tables = {name: np.stack(rows) for name, rows in database.items()}

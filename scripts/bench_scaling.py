@@ -37,7 +37,7 @@ from active_indexing.index.config import IndexConfig
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.threads import map_as_done, one_core_per_operation
 from active_indexing.records import SourceImage
-from active_indexing.release.image import Releaser
+from active_indexing.release.image import ImageReleaser
 from scripts.benches.made_up import filled_indexes, write_images
 from scripts.benches.memory import POLL_SECONDS, family, pss_kib
 from scripts.benches.tables import report
@@ -70,7 +70,7 @@ def release_batch(
     """An action that releases the batch against this index."""
     config = RunConfig(data_dir=work, output_dir=work, evaluation=EvaluationConfig())
     folder = work / "released" / str(index.ntotal)
-    releaser = Releaser(config, descriptor, index, folder)
+    releaser = ImageReleaser(config.release, config.activation, descriptor, index, folder)
 
     def action(turn: int) -> object:
         def one(source: SourceImage) -> object:

@@ -25,16 +25,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.artefacts.csv_tables import write_csv
-from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.jobs import AttackJob, attack_pool
 from active_indexing.attacks.registry import attacks_2, default_attacks
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index.config import IndexConfig
-from active_indexing.index.preparation import prepare
+from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.parallel.processes import AttackPool
 from active_indexing.release.output_folder import recorded_entries
 from active_indexing.reporting.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
 from active_indexing.reporting.runs import Run, open_runs
@@ -75,7 +74,7 @@ def _opened(run: Run) -> tuple[Descriptor, VectorIndex]:
             f"the descriptor has changed since {run.folder} was made: run main.py again before measuring."
         )
     index = IndexConfig(**_with_paths(config["index"]))
-    return descriptor, prepare(index, descriptor.dim, descriptor.fingerprint, seed=config["seed"]).index
+    return descriptor, prepare_index(index, descriptor.dim, descriptor.fingerprint, seed=config["seed"]).index
 
 
 def _with_paths(settings: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +92,7 @@ def _cell_rows(
     entries = np.stack([recorded[id_][0] for id_ in ids])
     remembered = index.reconstruct(entries)
     homes = index.cells(entries)
-    with AttackPool(workers) as pool:
+    with attack_pool(workers) as pool:
         for place, result in enumerate(pool.run(_jobs(run, descriptor))):
             if not result.inputs:
                 continue

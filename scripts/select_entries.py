@@ -27,13 +27,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits
-from active_indexing.activation.interface import Scene
+from active_indexing.activation.interface import ActivationContext
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images import decoding
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
-from active_indexing.index.preparation import prepare
+from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
 from scripts.benches.released import Arm, made_arm
 
@@ -117,12 +117,12 @@ def chosen(data_dir: Path, workers: int, count: int) -> Iterator[tuple[str, floa
         FileNotFoundError: no images.
     """
     descriptor = load_descriptor(DescriptorConfig(), torch.device("cpu"))
-    index = prepare(IndexConfig(), descriptor.dim, descriptor.fingerprint).index
+    index = prepare_index(IndexConfig(), descriptor.dim, descriptor.fingerprint).index
     with tempfile.TemporaryDirectory() as work:
         config = RunConfig(data_dir=data_dir, output_dir=Path(work, "imgs"))
         arm = made_arm(config, descriptor, index, workers)
-        scene = Scene(descriptor, index, config.activation)
-        edited = [described_edits(decoding.read(path).view, CANDIDATES, scene) for path in arm.paths]
+        context = ActivationContext(descriptor, index, config.activation)
+        edited = [described_edits(decoding.read(path).srgb, CANDIDATES, context) for path in arm.paths]
     entries = np.concatenate([arm.entries, np.stack(edited)], axis=1)
     candidates = Candidates(index, replace(arm, entries=entries))
     yield "the method's entry alone", candidates.recall([0])

@@ -17,12 +17,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from active_indexing.training.config import Source, TrainingConfig
+from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.recipes.contrastive import RECIPES, recipe
-from active_indexing.training.run import RunConfig, run
+from active_indexing.training.run import TrainingRun, run
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> TrainingImages:
     """FOLDER_OR_TAR:EDGE:IMAGES[:LIMIT] to a source.
 
     Raises:
@@ -32,7 +32,7 @@ def parse_source(text: str) -> Source:
     if not head or len(numbers) not in (2, 3) or not all(n.isdigit() and int(n) > 0 for n in numbers):
         raise ValueError(f"the source {text!r} is not FOLDER_OR_TAR:EDGE:IMAGES or ...:LIMIT.")
     edge, images, *limit = map(int, numbers)
-    return Source(Path(head), edge, images, limit[0] if limit else None)
+    return TrainingImages(Path(head), edge, images, limit[0] if limit else None)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -53,12 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed, help="default: %(default)s")
     for name, kind in (("processes", int), ("threads", int), ("device", str), ("validation_steps", int)):
-        default = getattr(RunConfig, name)
+        default = getattr(TrainingRun, name)
         parser.add_argument(f"--{name}", type=kind, default=default, help="default: %(default)s")
     return parser
 
 
-def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, RunConfig]:
+def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun]:
     """What the flags ask for.
 
     Raises:
@@ -74,7 +74,7 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, RunConfig]:
         schedule = replace(schedule, decay_start=arguments.decay_start)
     if arguments.sync_bn is not None:
         config = replace(config, sync_bn=arguments.sync_bn)
-    return replace(config, schedule=schedule, seed=arguments.seed), RunConfig(
+    return replace(config, schedule=schedule, seed=arguments.seed), TrainingRun(
         output_dir=arguments.output_dir,
         sources=tuple(map(parse_source, arguments.source)),
         validation=parse_source(arguments.validation) if arguments.validation else None,

@@ -39,15 +39,15 @@ LINE = {room: number for number, line in enumerate(LINES) for room in line}
 # not named, modules of the ground floor among them, stand at ``*``.
 PARTS = {
     "activation": ("config", "objectives", "perturbation", "interface", "*", "methods"),
-    "descriptors": ("config", "networks", "weights", "*"),
+    "descriptors": ("config", "preprocessing", "networks", "weights", "*"),
     "evaluation": ("config", "protocols", "*"),
     "training": (
-        "config",
         "distributed",
         "optimization",
         "augmentations",
         "objectives",
         "data",
+        "config",
         "recipes",
         "*",
     ),
@@ -59,8 +59,15 @@ DOORS = {
     "augly": {"attacks"},
     "ray": {"parallel.ray_cluster"},
     "sqlite3": {"store.database"},
-    "PIL": {"images", "attacks", "training.augmentations", "activation.perturbation.scaling", "reporting"},
-    "argparse": {"cli"},
+    "PIL": {
+        "images",
+        "attacks",
+        "training.augmentations",
+        "training.data",
+        "activation.perturbation.scaling",
+        "reporting",
+    },
+    "argparse": {"cli", "descriptors.weights.checkpoints"},  # where published checkpoints hold a Namespace
 }
 WITHOUT_TORCH = ("checks", "records", "registry", "artefacts", "metrics", "images", "reporting")
 WITH_TORCH = {"images.tensors"}

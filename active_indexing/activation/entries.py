@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from active_indexing.activation.interface import Scene
-from active_indexing.activation.transformations import Edits, apply, turn_matrix
+from active_indexing.activation.interface import ActivationContext
+from active_indexing.activation.transformations import Transformations, transformed, turn_matrix
 from active_indexing.activation.working_image import working_image
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.network_input import shrunk
@@ -71,28 +71,28 @@ ENTRY_EDITS = (
 photos 200-299 with the default descriptor: each adds the most recall to those before it."""
 
 
-def described_edits(view: np.ndarray, edits: Sequence[EntryEdit], scene: Scene) -> np.ndarray:
+def described_edits(view: np.ndarray, edits: Sequence[EntryEdit], context: ActivationContext) -> np.ndarray:
     """Descriptors of edits of one image, each the same whichever others are asked for.
 
     Args:
         view: (H, W, 3) uint8 sRGB, as the descriptor sees it.
         edits: n of them.
-        scene: the descriptor.
+        context: the descriptor.
 
     Returns:
         (n, D) float32, unit norm.
     """
     if not edits:
-        return np.empty((0, scene.descriptor.dim), np.float32)
-    own, working = scene.descriptor.preprocessing, working_image(scene)
+        return np.empty((0, context.descriptor.dim), np.float32)
+    own, working = context.descriptor.preprocessing, working_image(context)
     pixels = shrunk(view, working)[None]  # on the CPU: the same entries wherever the network runs
     aspect, size = view.shape[0] / view.shape[1], own.output_size(*pixels.shape[2:])
-    edited = apply(pixels, parameters(edits, aspect), size)
-    return describe_blocks(list(own(edited).numpy()), scene.descriptor)
+    edited = transformed(pixels, parameters(edits, aspect), size)
+    return describe_blocks(list(own(edited).numpy()), context.descriptor)
 
 
-def parameters(edits: Sequence[EntryEdit], aspect: float) -> Edits:
-    """Edits as tensors, for an image of ``aspect`` = height / width."""
+def parameters(edits: Sequence[EntryEdit], aspect: float) -> Transformations:
+    """Transformations as tensors, for an image of ``aspect`` = height / width."""
 
     def each(name: str) -> Tensor:
         return torch.tensor([float(getattr(edit, name)) for edit in edits])
@@ -102,7 +102,7 @@ def parameters(edits: Sequence[EntryEdit], aspect: float) -> Edits:
     matrix[:, 0] *= 1 - 2 * each("mirror")[:, None]
     matrix[:, 1] *= (1 + above + below)[:, None]
     matrix[:, 1, 2] = below - above
-    return Edits(
+    return Transformations(
         matrix=matrix,
         canvas=each("canvas"),
         brightness=each("brightness"),

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.objectives.cells import Cells
-from active_indexing.activation.perturbation.scaling import Change
+from active_indexing.activation.perturbation.scaling import Perturbation
 from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.index.vector_index import VectorIndex
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class ActivationContext:
     """What all images of a run share.
 
     Attributes:
@@ -48,24 +48,24 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ActivationJob:
     """One image to move.
 
     Attributes:
         image_id: keys its random draws.
-        view: (H, W, 3) uint8 sRGB, as the descriptor sees it.
+        srgb: (H, W, 3) uint8 sRGB, as the descriptor sees it.
         alpha: (H, W) uint8 opacity, or ``None``.
-        original: (D,) float32 descriptor of the view.
+        original: (D,) float32 descriptor of ``srgb``.
     """
 
     image_id: int
-    view: np.ndarray
+    srgb: np.ndarray
     alpha: np.ndarray | None
     original: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Movement:
+class ActivationResult:
     """How one image is moved.
 
     Attributes:
@@ -75,13 +75,13 @@ class Movement:
         notes: for people, e.g. why the image is hard to protect.
     """
 
-    change: Change
+    change: Perturbation
     entry: np.ndarray
     psnr: float | None = None
     notes: tuple[str, ...] = ()
 
 
-Method = Callable[[Sequence[Task], Scene], list[Movement]]
+Method = Callable[[Sequence[ActivationJob], ActivationContext], list[ActivationResult]]
 
 
 def opacity(alpha: np.ndarray) -> Tensor:
@@ -89,9 +89,9 @@ def opacity(alpha: np.ndarray) -> Tensor:
     return torch.from_numpy(alpha.astype(np.float32) / 255.0)[None]
 
 
-def step_logger(scene: Scene, task: Task) -> Callable[[Step], None] | None:
-    """The scene's ``on_step`` for one image."""
-    told, image_id = scene.on_step, task.image_id
+def step_logger(context: ActivationContext, job: ActivationJob) -> Callable[[Step], None] | None:
+    """The context's ``on_step`` for one image."""
+    told, image_id = context.on_step, job.image_id
     return None if told is None else lambda step: told(image_id, step)
 
 

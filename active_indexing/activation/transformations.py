@@ -28,7 +28,7 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Edits:
+class Transformations:
     """Parameters of n edits.
 
     Attributes:
@@ -50,17 +50,19 @@ class Edits:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def to(self, device: torch.device) -> Edits:
+    def to(self, device: torch.device) -> Transformations:
         """The same on another device."""
-        return Edits(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Transformations(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def joined(parts: list[Edits]) -> Edits:
+def joined(parts: list[Transformations]) -> Transformations:
     """The edits of several images, one image after the other."""
-    return Edits(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Edits)})
+    return Transformations(
+        **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Transformations)}
+    )
 
 
-def random_edits(n: int, aspect: float, generator: torch.Generator) -> Edits:
+def random_transformations(n: int, aspect: float, generator: torch.Generator) -> Transformations:
     """Draw edits.
 
     Args:
@@ -92,7 +94,7 @@ def random_edits(n: int, aspect: float, generator: torch.Generator) -> Edits:
     matrix[:, :, 2] = shift
     tone, which = happens(COLOUR), torch.randint(3, (n,), generator=generator)
     exponent = uniform(-1, 1) * math.log(TONE)
-    return Edits(
+    return Transformations(
         matrix=matrix,
         canvas=happens(0.5).float(),
         brightness=torch.exp(exponent * (tone & (which == 0))),
@@ -123,7 +125,7 @@ def turn_matrix(degrees: Tensor, aspect: float, whole: Tensor) -> Tensor:
     return matrix
 
 
-def apply(pictures: Tensor, edits: Edits, size: tuple[int, int]) -> Tensor:
+def transformed(pictures: Tensor, edits: Transformations, size: tuple[int, int]) -> Tensor:
     """Edit images; differentiable in the pixels.
 
     Args:
@@ -143,7 +145,7 @@ def apply(pictures: Tensor, edits: Edits, size: tuple[int, int]) -> Tensor:
     return _blurred(_toned(pixels, edits), edits.blur)
 
 
-def _toned(pixels: Tensor, edits: Edits) -> Tensor:
+def _toned(pixels: Tensor, edits: Transformations) -> Tensor:
     pixels = (pixels * _each(edits.brightness)).clamp(0, 1)
     luma = pixels.new_tensor(LUMA)[:, None, None]
     mean = (pixels * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)

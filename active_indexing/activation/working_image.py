@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation.interface import Scene, Task, opacity
+from active_indexing.activation.interface import ActivationContext, ActivationJob, opacity
 from active_indexing.descriptors.preprocessing import Preprocessing
 
 WORKING_SCALE = 2**0.5
@@ -17,25 +17,25 @@ WORKING_SCALE = 2**0.5
 200-263 with the default descriptor."""
 
 
-def working_image(scene: Scene) -> Preprocessing:
+def working_image(context: ActivationContext) -> Preprocessing:
     """From a photo to the small image that is worked on, in [0, 1]."""
-    own = scene.descriptor.preprocessing
+    own = context.descriptor.preprocessing
     return replace(own, size=round(WORKING_SCALE * own.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def same_shape(tasks: Sequence[Task], scene: Scene) -> list[list[Task]]:
+def same_shape(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[list[ActivationJob]]:
     """Images in groups of one working size: those of a group can be worked on together."""
-    groups: dict[tuple[int, int], list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(working_image(scene).output_size(*task.view.shape[:2]), []).append(task)
+    groups: dict[tuple[int, int], list[ActivationJob]] = {}
+    for job in jobs:
+        groups.setdefault(working_image(context).output_size(*job.srgb.shape[:2]), []).append(job)
     return list(groups.values())
 
 
-def shrunk_opacity(task: Task, shape: tuple[int, int]) -> Tensor:
+def shrunk_opacity(job: ActivationJob, shape: tuple[int, int]) -> Tensor:
     """(1, H, W) float32 in [0, 1]: what of each working pixel can be seen."""
-    if task.alpha is None:
+    if job.alpha is None:
         return torch.ones(1, *shape)
-    return F.interpolate(opacity(task.alpha)[None], shape, mode="bilinear", antialias=True)[0]
+    return F.interpolate(opacity(job.alpha)[None], shape, mode="bilinear", antialias=True)[0]
 
 
 def enlarged(shift: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -12,9 +12,13 @@ from PIL import Image
 
 from active_indexing import seeding
 from active_indexing.attacks.failure import AttackFailed
-from active_indexing.attacks.registry import Attack, Plan
+from active_indexing.attacks.registry import Attack, PlannedAttack
 from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
+from active_indexing.parallel.processes import ProcessPool, preload_workers
+
+WORKER_MODULES = ("torch", "torchvision", "active_indexing.attacks.jobs")
+"""What an attack worker imports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,9 @@ class AttackJob:
     attacks: tuple[Attack, ...]
     seed: int
     preprocessing: Callable[[torch.Tensor], torch.Tensor]
+
+    def __str__(self) -> str:
+        return f"attacking {self.path} (image {self.image_id})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +68,7 @@ def perform(job: AttackJob) -> AttackResult:
     """
     plans = [attack.plan(_generator(job, attack)) for attack in job.attacks]
     try:
-        image = Image.fromarray(decoding.read(job.path).view)
+        image = Image.fromarray(decoding.read(job.path).srgb)
     except decoding.UnreadableImage as error:
         return _all_failed(job, plans, str(error))
     inputs, attacks, failures = [], [], []
@@ -82,7 +89,7 @@ def _generator(job: AttackJob, attack: Attack) -> np.random.Generator:
     return seeding.generator_for(job.seed, job.image_id, attack.purpose)
 
 
-def _all_failed(job: AttackJob, plans: list[Plan], reason: str) -> AttackResult:
+def _all_failed(job: AttackJob, plans: list[PlannedAttack], reason: str) -> AttackResult:
     failures = tuple((plan.name, plan.param, reason) for plan in plans)
     return AttackResult(image_id=job.image_id, inputs=(), attacks=(), failures=failures)
 
@@ -92,3 +99,13 @@ def _network_input(job: AttackJob, attacked: Image.Image) -> np.ndarray:
         return np.asarray(attacked.crop((0, top, attacked.width, bottom)))
 
     return network_input(rows, attacked.height, attacked.width, job.preprocessing)
+
+
+def attack_pool(workers: int) -> ProcessPool[AttackJob, AttackResult]:
+    """Processes that attack images; 0 workers do it in this process."""
+    return ProcessPool(perform, workers, preload=WORKER_MODULES)
+
+
+def preload_attacks() -> None:
+    """Let what attack workers import be loaded in the background."""
+    preload_workers(WORKER_MODULES)

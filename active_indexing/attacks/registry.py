@@ -44,7 +44,7 @@ ATTACKS: dict[str, tuple[str, ...]] = {name: parameters for name, (_, parameters
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedAttack:
     """An attack with all its random choices made.
 
     Attributes:
@@ -113,20 +113,20 @@ class Attack:
         """What keys the attack's random stream, see :func:`active_indexing.seeding.generator_for`."""
         return f"attack/{self.name}/{self.param_text}"
 
-    def plan(self, rng: np.random.Generator) -> Plan:
+    def plan(self, rng: np.random.Generator) -> PlannedAttack:
         """Make the random choices; attacks that are no chain have none."""
         if self.name in (AUTO, RANDOM_CHAIN):
             drawn = chain.sample_chain(rng)
             edit = partial(chain.apply_chain, edits=drawn)
             if self.name == AUTO:
-                return Plan(AUTO, "", edit)
-            return Plan(chain.chain_name(drawn), chain.chain_json(drawn), edit)
+                return PlannedAttack(AUTO, "", edit)
+            return PlannedAttack(chain.chain_name(drawn), chain.chain_json(drawn), edit)
         function, _ = EDITS[self.name]
         edit = partial(function, **dict(self.params), **dict(self.options))
-        return Plan(self.name, self.param_text, edit)
+        return PlannedAttack(self.name, self.param_text, edit)
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """Attack an RGB image; see :meth:`Plan.apply`."""
+        """Attack an RGB image; see :meth:`PlannedAttack.apply`."""
         return self.plan(rng).apply(image)
 
 

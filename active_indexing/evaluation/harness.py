@@ -1,26 +1,26 @@
-"""Evaluation of a whole folder: both stages on one index and one pool, their CSVs and their figures."""
+"""EvaluationStage of a whole folder: both stages on one index and one pool, their CSVs and their figures."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from active_indexing.artefacts import csv_tables, identity
+from active_indexing.attacks.jobs import attack_pool, preload_attacks
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, attacks_2, default_attacks
 from active_indexing.attacks.screenshots import BUILT_IN, locate
-from active_indexing.config import RunConfig
 from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import tables
 from active_indexing.evaluation.config import EvaluationConfig
-from active_indexing.evaluation.stage import Evaluation, QueryImage
+from active_indexing.evaluation.stage import EvaluationStage, QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
 from active_indexing.images.inventory import inventory
+from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import PreparedIndex
-from active_indexing.parallel.processes import AttackPool, prepare_workers
 from active_indexing.records import NO_MATCH, Failure
-from active_indexing.release.folder import FolderRelease
 
 RETRIEVAL, COPY_DETECTION = "retrieval", "copy_detection"
 _CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
@@ -53,107 +53,138 @@ def non_matching_queries(config: EvaluationConfig) -> list[QueryImage]:
     return queries
 
 
-class FolderEvaluation:
+@dataclass(frozen=True)
+class ProtectedImages:
+    """Released images that are to be found again.
+
+    Attributes:
+        queries: one per image; what is found must have its id.
+        fingerprint: of the inputs that the index holds for them.
+        journals: folder of the journals.
+    """
+
+    queries: list[QueryImage]
+    fingerprint: str
+    journals: Path
+
+
+class EvaluationHarness:
     """Retrieval and copy detection of the released images.
 
     Args:
-        config: the run.
-        non_matching: queries without a match.
-        attacks: of the retrieval.
+        config: what is evaluated.
+        search: how the index is asked: ``nprobe``, ``entries``, ``quant``.
         descriptor: describes the copies.
         fingerprint: of the descriptor.
         prepared: index with its references; the protected images must be in it before ``run``.
+        output_dir: where the CSVs go.
+        seed: the user's ``--seed``.
+        progress: show bars with an estimate.
+
+    Raises:
+        ValueError, FileNotFoundError: a screenshot template or a folder of queries that can't be used.
     """
 
     def __init__(
         self,
-        config: RunConfig,
-        non_matching: list[QueryImage],
-        attacks: tuple[Attack, ...],
+        config: EvaluationConfig,
+        search: IndexConfig,
         descriptor: Descriptor,
         fingerprint: str,
         prepared: PreparedIndex,
+        *,
+        output_dir: Path,
+        seed: int = 0,
+        progress: bool = False,
     ) -> None:
         self._config = config
-        self._non_matching = non_matching
+        self._search = search
+        self._seed = seed
+        self._output_dir = output_dir
+        self._progress = progress
+        self._non_matching = non_matching_queries(config)
         self._attacks: dict[str, tuple[Attack, ...]] = {}
-        if config.evaluation.eval_retrieval:
+        attacks = chosen_attacks(config)
+        if config.eval_retrieval:
             self._attacks[RETRIEVAL] = attacks
-        if config.evaluation.eval_icd:
+        if config.eval_icd:
             self._attacks[COPY_DETECTION] = (Attack(RANDOM_CHAIN),)
         self._descriptor = descriptor
         self._fingerprint = fingerprint
         self._prepared = prepared
-        if self._attacks and config.workers != 0:
-            prepare_workers()  # they load while the images are released
 
-    def identity(self, release: FolderRelease) -> str:
+    def preload(self) -> None:
+        """Let what the workers of ``run`` need be loaded meanwhile."""
+        if self._attacks:
+            preload_attacks()
+
+    def identity(self, protected: ProtectedImages) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
-        return identity.fingerprint([self._settings(stage, release) for stage in self._attacks])
+        return identity.fingerprint([self._settings(stage, protected) for stage in self._attacks])
 
-    def run(self, release: FolderRelease, workers: int, threads: int) -> dict[str, Any]:
+    def run(self, protected: ProtectedImages, workers: int, threads: int) -> dict[str, Any]:
         """Evaluate what is not on record yet and write the CSVs.
 
         Args:
-            release: the released images.
+            protected: the released images.
             workers: attack processes.
             threads: images described at the same time.
 
         Returns:
             Figures of each stage and counts of failed attacks, for ``run.json``.
         """
-        protected = [QueryImage(id_, path, id_, version) for id_, path, version in release.shipped()]
         with ExitStack() as journals:
             stages = [
-                journals.enter_context(closing(self._stage(stage, release, protected)))
-                for stage in (self._attacks if protected else ())
+                journals.enter_context(closing(self._stage(stage, protected)))
+                for stage in (self._attacks if protected.queries else ())
             ]
             self._answer(stages, workers, threads)
             return self._write(stages)
 
-    def _stage(self, stage: str, release: FolderRelease, protected: list[QueryImage]) -> Evaluation:
-        queries = protected if stage == RETRIEVAL else [*protected, *self._non_matching]
-        folder, settings = release.journal_folder, self._settings(stage, release)
-        return Evaluation(stage, folder, settings, queries, self._attacks[stage])
+    def _stage(self, stage: str, protected: ProtectedImages) -> EvaluationStage:
+        more = [] if stage == RETRIEVAL else self._non_matching
+        settings = self._settings(stage, protected)
+        queries = [*protected.queries, *more]
+        return EvaluationStage(stage, protected.journals, settings, queries, self._attacks[stage])
 
-    def _settings(self, stage: str, release: FolderRelease) -> dict[str, Any]:
+    def _settings(self, stage: str, protected: ProtectedImages) -> dict[str, Any]:
         attacks = self._attacks[stage]
         return {
             "stage": stage,
-            "seed": self._config.seed,
-            "kneighbors": self._config.evaluation.kneighbors,
-            "nprobe": self._config.index.nprobe,
-            "entries": self._config.index.entries,
+            "seed": self._seed,
+            "kneighbors": self._config.kneighbors,
+            "nprobe": self._search.nprobe,
+            "entries": self._search.entries,
             "index": self._prepared.inputs,
             "descriptor": self._fingerprint,
             "described_together": block_size(self._descriptor),
-            "protected": identity.fingerprint(release.inputs()),
+            "protected": protected.fingerprint,
             "attacks": [repr(attack) for attack in attacks],
             "templates": [_template_hash(attack) for attack in attacks if attack.options],
         }
 
-    def _answer(self, stages: list[Evaluation], workers: int, threads: int) -> None:
+    def _answer(self, stages: list[EvaluationStage], workers: int, threads: int) -> None:
         # Starting workers takes seconds, so none are started when everything is on record.
-        with AttackPool(workers if any(stage.todo for stage in stages) else 0) as pool:
+        with attack_pool(workers if any(stage.todo for stage in stages) else 0) as pool:
             for stage in stages:
                 stage.run(
                     self._descriptor,
                     self._prepared.index,
                     pool,
-                    k=self._config.evaluation.kneighbors,
-                    seed=self._config.seed,
+                    k=self._config.kneighbors,
+                    seed=self._seed,
                     threads=threads,
-                    progress=self._config.verbose > 0,
+                    progress=self._progress,
                 )
 
-    def _write(self, stages: list[Evaluation]) -> dict[str, Any]:
+    def _write(self, stages: list[EvaluationStage]) -> dict[str, Any]:
         """CSVs of the stages that ran; those that an earlier run left of the others would be out of date."""
         content: dict[str, Any] = {}
         retrieved: set[int] = set()
         failures: list[Failure] = []
         for name in _CSV.values():
             if name not in [_CSV[stage.stage] for stage in stages]:
-                (self._config.output_dir / name).unlink(missing_ok=True)
+                (self._output_dir / name).unlink(missing_ok=True)
         for stage in stages:
             content[stage.stage] = self._write_stage(stage, retrieved)
             failures += stage.failures()
@@ -161,20 +192,20 @@ class FolderEvaluation:
             (f.stage, f.image_index, self._shown(f.path), f.attack, f.attack_param, f.reason)
             for f in failures
         )
-        csv_tables.write_csv(self._config.output_dir / "failures.csv", tables.FAILURE_COLUMNS, rows)
+        csv_tables.write_csv(self._output_dir / "failures.csv", tables.FAILURE_COLUMNS, rows)
         self._write_names(retrieved)
         return {**content, "failed_attacks": failure_counts(failures)}
 
-    def _write_stage(self, stage: Evaluation, retrieved: set[int]) -> Any:
-        path = self._config.output_dir / _CSV[stage.stage]
-        blocks = stage.blocks(self._config.evaluation.batch_size_eval)
+    def _write_stage(self, stage: EvaluationStage, retrieved: set[int]) -> Any:
+        path = self._output_dir / _CSV[stage.stage]
+        blocks = stage.blocks(self._config.batch_size_eval)
         summary: RetrievalSummary | CopyDetectionSummary
         if stage.stage == RETRIEVAL:
             summary = RetrievalSummary()
             rows = (tables.retrieval_row(block, row) for block, row in summary.watch(blocks))
             csv_tables.write_csv(path, tables.RETRIEVAL_COLUMNS, rows)
         else:
-            summary = CopyDetectionSummary(larger_is_better=self._config.index.quant == "IP")
+            summary = CopyDetectionSummary(larger_is_better=self._search.quant == "IP")
             rows = (tables.copy_detection_row(block, row) for block, row in summary.watch(blocks))
             csv_tables.write_csv(path, tables.COPY_DETECTION_COLUMNS, rows)
         retrieved |= summary.retrieved
@@ -182,12 +213,12 @@ class FolderEvaluation:
 
     def _shown(self, path: Path) -> str:
         """Released files as in the manifest, others as they were given."""
-        folder = self._config.output_dir
+        folder = self._output_dir
         return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
     def _write_names(self, retrieved: set[int]) -> None:
         """``references.csv``: the names of the references that were retrieved."""
-        path, names = self._config.output_dir / "references.csv", self._prepared.names
+        path, names = self._output_dir / "references.csv", self._prepared.names
         if names is None:
             path.unlink(missing_ok=True)
             return

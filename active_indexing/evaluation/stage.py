@@ -19,7 +19,7 @@ from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation.copies import query_rows
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.parallel.processes import AttackPool
+from active_indexing.parallel.processes import ProcessPool
 from active_indexing.parallel.threads import groups_of, map_in_order
 from active_indexing.records import NO_MATCH, Failure, QueryRow
 
@@ -46,7 +46,7 @@ class QueryImage:
         return f"{self.id} {self.version}"
 
 
-class Evaluation:
+class EvaluationStage:
     """Attacks images, searches the copies and remembers the answers.
 
     Args:
@@ -83,7 +83,7 @@ class Evaluation:
         self,
         descriptor: Descriptor,
         index: VectorIndex,
-        pool: AttackPool,
+        pool: ProcessPool[AttackJob, AttackResult],
         *,
         k: int,
         seed: int,

@@ -31,8 +31,8 @@ from active_indexing.artefacts.journal import Journal, OtherRunError
 from active_indexing.artefacts.versions import versions
 from active_indexing.descriptors.batching import describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.extraction.network_inputs import Prepared, network_inputs
-from active_indexing.images.listing import Source
+from active_indexing.extraction.network_inputs import Prepared, stream_network_inputs
+from active_indexing.images.listing import ImageCollection
 from active_indexing.parallel.threads import groups_of
 
 FORMATS = ("pth", "npy")
@@ -59,7 +59,7 @@ class Extraction:
 
 
 def extract(
-    source: Source,
+    source: ImageCollection,
     descriptor: Descriptor,
     output_dir: Path,
     *,
@@ -139,7 +139,7 @@ def _finished(path: Path, made_from: dict[str, Any]) -> Extraction | None:
 
 
 def _describe(
-    source: Source,
+    source: ImageCollection,
     descriptor: Descriptor,
     journal: Journal,
     rows: BinaryIO,
@@ -154,7 +154,7 @@ def _describe(
         described += len(record["names"])
         behind = record["progress"]
     rows.truncate(4 * descriptor.dim * described)  # rows of a batch that did not reach the journal
-    prepared = network_inputs(source.items(images), descriptor.preprocessing, workers)
+    prepared = stream_network_inputs(source.items(images), descriptor.preprocessing, workers)
     with tqdm(
         total=source.total,
         initial=behind,

@@ -18,7 +18,7 @@ from active_indexing.images.listing import open_source
 
 
 @dataclass
-class Describer:
+class FolderExtractor:
     """Callable that describes a folder or an archive of images; the descriptor is loaded when needed.
 
     Attributes:

@@ -22,7 +22,7 @@ UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class DescriptorFile:
+class DescriptorMatrix:
     """An (N, D) matrix of descriptors on the disk, read piece by piece.
 
     Attributes:
@@ -73,7 +73,7 @@ class DescriptorFile:
         return {"rows": rows, "dim": dim, "sha256": sha256_file(self.path)}
 
 
-def open_descriptors(path: Path) -> DescriptorFile:
+def open_descriptors(path: Path) -> DescriptorMatrix:
     """Open a descriptor file without reading it.
 
     Args:
@@ -92,7 +92,7 @@ def open_descriptors(path: Path) -> DescriptorFile:
         raise ValueError(f"{path} is not a whole .npy, .pth or .pt file of descriptors: {why}") from error
     if len(shape) != 2 or 0 in shape or "float" not in dtype:
         raise ValueError(f"{path} holds {dtype} of shape {shape}; expected a matrix (N, D) of floats.")
-    return DescriptorFile(path, (shape[0], shape[1]), _maker(path.with_suffix(".json")), read)
+    return DescriptorMatrix(path, (shape[0], shape[1]), _maker(path.with_suffix(".json")), read)
 
 
 def reference_names(path: Path, rows: int) -> Path | None:

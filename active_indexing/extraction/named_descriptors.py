@@ -27,7 +27,7 @@ MATRIX_SUFFIXES = (".npy", ".pth", ".pt")
 
 
 @dataclass(frozen=True, eq=False)
-class DescriptorSet:
+class NamedDescriptors:
     """Descriptors and names of images.
 
     Attributes:
@@ -52,7 +52,7 @@ class DescriptorSet:
         return tuple(stem if ending.lower() in endings else stem + ending for stem, ending in parts)
 
 
-def open_set(paths: Sequence[Path], describe: Callable[[Path], Path]) -> DescriptorSet:
+def open_set(paths: Sequence[Path], describe: Callable[[Path], Path]) -> NamedDescriptors:
     """Descriptors of images, from files of descriptors or from the images themselves.
 
     Args:
@@ -74,7 +74,7 @@ def open_set(paths: Sequence[Path], describe: Callable[[Path], Path]) -> Descrip
     return _joined(parts)
 
 
-def read_hdf5(path: Path) -> DescriptorSet:
+def read_hdf5(path: Path) -> NamedDescriptors:
     """Read one HDF5 file, or the parts it was written in.
 
     Raises:
@@ -84,7 +84,7 @@ def read_hdf5(path: Path) -> DescriptorSet:
     return _joined([_read_part(part) for part in _parts(path)])
 
 
-def write_hdf5(path: Path, descriptors: DescriptorSet) -> None:
+def write_hdf5(path: Path, descriptors: NamedDescriptors) -> None:
     """Write one HDF5 file, atomically; names are written as UTF-8 bytes."""
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
@@ -93,13 +93,13 @@ def write_hdf5(path: Path, descriptors: DescriptorSet) -> None:
     write_bytes(path, content.getvalue())
 
 
-def _joined(parts: Sequence[DescriptorSet]) -> DescriptorSet:
+def _joined(parts: Sequence[NamedDescriptors]) -> NamedDescriptors:
     names = tuple(name for part in parts for name in part.names)
     vectors = parts[0].vectors if len(parts) == 1 else np.concatenate([part.vectors for part in parts])
-    return DescriptorSet(names, vectors)
+    return NamedDescriptors(names, vectors)
 
 
-def _open(path: Path, describe: Callable[[Path], Path]) -> DescriptorSet:
+def _open(path: Path, describe: Callable[[Path], Path]) -> NamedDescriptors:
     if path.suffix in HDF5_SUFFIXES:
         return read_hdf5(path)
     matrix = path if path.suffix in MATRIX_SUFFIXES else describe(path)
@@ -111,7 +111,7 @@ def _open(path: Path, describe: Callable[[Path], Path]) -> DescriptorSet:
             "scripts/extract_fts.py."
         )
     names = tuple(os.fsdecode(line) for line in listing.read_bytes().split(b"\n")[:-1])
-    return DescriptorSet(names, np.concatenate([rows for _, rows in file.chunks()]))
+    return NamedDescriptors(names, np.concatenate([rows for _, rows in file.chunks()]))
 
 
 def _parts(path: Path) -> list[Path]:
@@ -134,7 +134,7 @@ def _parts(path: Path) -> list[Path]:
     return [found[number] for number in sorted(found)]
 
 
-def _read_part(path: Path) -> DescriptorSet:
+def _read_part(path: Path) -> NamedDescriptors:
     try:
         with h5py.File(path, "r") as file:
             vectors, names = file["vectors"][()], file["image_names"][()]
@@ -148,7 +148,7 @@ def _read_part(path: Path) -> DescriptorSet:
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise ValueError(f"{path}: the descriptor of {texts[int(finite.argmin())]} is not finite.")
-    return DescriptorSet(texts, vectors.astype(np.float32))
+    return NamedDescriptors(texts, vectors.astype(np.float32))
 
 
 def _text(name: bytes | str) -> str:

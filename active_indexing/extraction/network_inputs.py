@@ -18,7 +18,7 @@ import torch
 
 from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
-from active_indexing.images.listing import Item
+from active_indexing.images.listing import CollectionItem
 
 # Images handed out but not yet taken back, per worker: bounds memory, and keeps workers busy while the
 # network describes a batch.
@@ -42,14 +42,14 @@ class Prepared:
     reason: str = ""
 
 
-def prepare(item: Item, preprocessing: Callable[[torch.Tensor], torch.Tensor]) -> Prepared:
+def prepare_image(item: CollectionItem, preprocessing: Callable[[torch.Tensor], torch.Tensor]) -> Prepared:
     """Decode one image and make the network's input of it."""
     try:
         if "\n" in item.name or "\r" in item.name:
             raise decoding.UnreadableImage(
                 "its name holds a line break, which filenames.txt cannot; rename it"
             )
-        view = item.read().view
+        view = item.read().srgb
         pixels = network_input(
             lambda top, bottom: view[top:bottom], view.shape[0], view.shape[1], preprocessing
         )
@@ -58,8 +58,8 @@ def prepare(item: Item, preprocessing: Callable[[torch.Tensor], torch.Tensor]) -
     return Prepared(name=item.name, progress=item.progress, pixels=pixels)
 
 
-def network_inputs(
-    items: Iterable[Item], preprocessing: Callable[[torch.Tensor], torch.Tensor], workers: int
+def stream_network_inputs(
+    items: Iterable[CollectionItem], preprocessing: Callable[[torch.Tensor], torch.Tensor], workers: int
 ) -> Iterator[Prepared]:
     """Prepare images in worker processes.
 
@@ -79,7 +79,7 @@ def network_inputs(
         raise ValueError(f"workers must be 0 (this process) or more, got {workers}.")
     if workers == 0:
         for item in items:
-            yield prepare(item, preprocessing)
+            yield prepare_image(item, preprocessing)
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -88,11 +88,11 @@ def network_inputs(
         window: deque[Future[Prepared]] = deque()
         try:
             for item in islice(waiting, _WINDOW * workers):
-                window.append(pool.submit(prepare, item, preprocessing))
+                window.append(pool.submit(prepare_image, item, preprocessing))
             while window:
                 yield window.popleft().result()
                 for item in islice(waiting, 1):
-                    window.append(pool.submit(prepare, item, preprocessing))
+                    window.append(pool.submit(prepare_image, item, preprocessing))
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 "a process that decodes images died, perhaps for lack of memory; run the same command again, "

@@ -1,7 +1,7 @@
 """From any pixel mode and colour profile to upright 8-bit RGB planes, band by band.
 
 Two versions of the colours leave this module: ``native``, in the file's own RGB space (what is
-released), and ``view``, in sRGB on a white ground (what a descriptor sees and a viewer shows). Work
+released), and ``srgb``, in sRGB on a white ground (what a descriptor sees and a viewer shows). Work
 is done in horizontal bands, so the only full-size arrays are the results.
 """
 
@@ -33,14 +33,14 @@ class Planes:
 
     Attributes:
         native: (H, W, 3) uint8, upright, in the RGB space of ``profile`` (sRGB when it is None).
-        view: (H, W, 3) uint8 sRGB on white; the same array as ``native`` when nothing differs.
+        srgb: (H, W, 3) uint8 sRGB on white; the same array as ``native`` when nothing differs.
         alpha: (H, W) uint8, or None.
         profile: ICC profile that belongs to ``native``, or None.
         notes: what had to be changed.
     """
 
     native: np.ndarray
-    view: np.ndarray
+    srgb: np.ndarray
     alpha: np.ndarray | None
     profile: bytes | None
     notes: tuple[str, ...]
@@ -54,7 +54,7 @@ def planes(image: Image.Image, orientation: int = 1) -> Planes:
         orientation: EXIF orientation 1 to 8 that is still to be applied.
 
     Returns:
-        The planes; ``native`` and ``view`` are one array when profile and alpha change nothing.
+        The planes; ``native`` and ``srgb`` are one array when profile and alpha change nothing.
 
     Raises:
         ValueError: if the pixel values have no clear range (float or 32-bit grey).
@@ -69,8 +69,8 @@ def planes(image: Image.Image, orientation: int = 1) -> Planes:
     native = np.empty((*shape, 3), np.uint8)
     alpha = np.empty(shape, np.uint8) if image.has_transparency_data else None
     separate = alpha is not None or (transform is not None and profile is not None)
-    view = np.empty((*shape, 3), np.uint8) if separate else native
-    stored_native, stored_view = stored(native, orientation), stored(view, orientation)
+    srgb = np.empty((*shape, 3), np.uint8) if separate else native
+    stored_native, stored_srgb = stored(native, orientation), stored(srgb, orientation)
     for rows in _bands(image):
         band = image.crop((0, rows.start, image.width, rows.stop))
         colours, band_alpha = _split(band, kind, alpha is not None, white_is_zero)
@@ -80,10 +80,10 @@ def planes(image: Image.Image, orientation: int = 1) -> Planes:
             stored(alpha, orientation)[rows] = band_alpha
             shown = on_white(shown, band_alpha)
         if separate:
-            stored_view[rows] = shown
+            stored_srgb[rows] = shown
     if alpha is not None and profile is None and bool((alpha == 255).all()):
-        view = native
-    return Planes(native=native, view=view, alpha=alpha, profile=profile, notes=tuple(notes))
+        srgb = native
+    return Planes(native=native, srgb=srgb, alpha=alpha, profile=profile, notes=tuple(notes))
 
 
 def stored(upright: np.ndarray, orientation: int) -> np.ndarray:

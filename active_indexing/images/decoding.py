@@ -1,6 +1,6 @@
 """Reading images: the only place that decodes pixels; ``encoding.py`` encodes them.
 
-A photo is decoded once into a :class:`Picture`: the upright native pixels, their sRGB view, the
+A photo is decoded once into a :class:`Picture`: the upright native pixels, their sRGB pixels, the
 alpha plane and the metadata that goes back into the released file. Everything that cannot be
 released safely raises :class:`UnreadableImage` with a reason for people.
 """
@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
-import torch
 from PIL import Image
 
 from active_indexing.images import colour, metadata
@@ -87,18 +85,6 @@ def read_bytes(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     return _read(io.BytesIO(content), max_pixels)
 
 
-def to_uint8(pixels: torch.Tensor) -> np.ndarray:
-    """(3, H, W) float in [0, 1] to (H, W, 3) uint8: clamped, then rounded with halves up.
-
-    Raises:
-        ValueError: if a value is not finite.
-    """
-    if not bool(torch.isfinite(pixels).all()):
-        raise ValueError("pixels hold NaN or infinite values; expected numbers in [0, 1]")
-    levels = pixels.detach().clamp(0, 1).mul_(255).add_(0.5).floor_().to(torch.uint8)
-    return levels.permute(1, 2, 0).contiguous().cpu().numpy()
-
-
 def _read(file: BinaryIO, max_pixels: int) -> Picture:
     try:
         with quiet_pillow, open_still(file, max_pixels) as image:
@@ -126,7 +112,7 @@ def _decode(image: Image.Image, file: BinaryIO) -> Picture:
         raise UnreadableImage(reason) from error
     return Picture(
         native=planes.native,
-        view=planes.view,
+        srgb=planes.srgb,
         alpha=planes.alpha,
         metadata=Metadata(
             icc_profile=planes.profile, exif=exif_block, xmp=xmp, dpi=metadata.resolution(image)

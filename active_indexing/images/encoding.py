@@ -69,7 +69,7 @@ class Encoding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ReleasePlan:
     """How one picture will be released.
 
     Attributes:
@@ -124,7 +124,7 @@ def encoding_for(
 
 def plan(
     picture: Picture, names: Sequence[str], quality: int | None = None, *, keep_lossless: bool = False
-) -> Plan:
+) -> ReleasePlan:
     """Name, encoding and metadata of a picture's release.
 
     Args:
@@ -145,7 +145,7 @@ def plan(
     chosen = str(format_of(name))
     metadata = _fitting(picture.metadata, chosen, notes)
     encoding = encoding_for(picture.file, chosen, quality, keep_lossless=keep_lossless)
-    return Plan(name=name, encoding=encoding, metadata=metadata, notes=tuple(notes))
+    return ReleasePlan(name=name, encoding=encoding, metadata=metadata, notes=tuple(notes))
 
 
 def encode(native: np.ndarray, alpha: np.ndarray | None, metadata: Metadata, encoding: Encoding) -> bytes:

@@ -18,7 +18,7 @@ from active_indexing.images.picture import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class CollectionItem:
     """One image that waits to be decoded; picklable.
 
     Attributes:
@@ -43,7 +43,7 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ImageCollection:
     """A folder or an archive of images.
 
     Attributes:
@@ -56,10 +56,10 @@ class Source:
     identity: dict[str, Any]
     unit: str
     total: int
-    items: Callable[[int], Iterator[Item]]
+    items: Callable[[int], Iterator[CollectionItem]]
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> ImageCollection:
     """A folder (with its sub-folders) or a tar archive, plain or compressed.
 
     Raises:
@@ -76,7 +76,7 @@ def open_source(path: Path) -> Source:
     return _archive(path)
 
 
-def _folder(root: Path) -> Source:
+def _folder(root: Path) -> ImageCollection:
     names = [str(path) for path in find_images(root)]
     if not names:
         raise ValueError(f"no images in {root}: looked, in sub-folders too, for files that end like images.")
@@ -84,18 +84,18 @@ def _folder(root: Path) -> Source:
     for name in names:
         listing.update(os.fsencode(name) + b"\0")
 
-    def items(start: int) -> Iterator[Item]:
+    def items(start: int) -> Iterator[CollectionItem]:
         for place in range(start, len(names)):
-            yield Item(name=names[place], content=None, progress=place + 1)
+            yield CollectionItem(name=names[place], content=None, progress=place + 1)
 
     identity = {"folder": str(root), "images": len(names), "names_sha256": listing.hexdigest()}
-    return Source(identity=identity, unit=" images", total=len(names), items=items)
+    return ImageCollection(identity=identity, unit=" images", total=len(names), items=items)
 
 
-def _archive(path: Path) -> Source:
+def _archive(path: Path) -> ImageCollection:
     status = path.stat()
 
-    def items(start: int) -> Iterator[Item]:
+    def items(start: int) -> Iterator[CollectionItem]:
         place = 0
         try:
             with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
@@ -104,7 +104,9 @@ def _archive(path: Path) -> Source:
                     if not _is_image(member):
                         continue
                     if place >= start:
-                        yield Item(name=member.name, content=_content(archive, member), progress=file.tell())
+                        yield CollectionItem(
+                            name=member.name, content=_content(archive, member), progress=file.tell()
+                        )
                     place += 1
                 _check_end(archive)
         except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
@@ -113,7 +115,7 @@ def _archive(path: Path) -> Source:
             ) from error
 
     identity = {"archive": str(path), "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-    return Source(identity=identity, unit="B", total=status.st_size, items=items)
+    return ImageCollection(identity=identity, unit="B", total=status.st_size, items=items)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

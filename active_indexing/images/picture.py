@@ -33,7 +33,7 @@ class Picture:
     Attributes:
         native: (H, W, 3) uint8, upright, in the file's own RGB colour space; what is released,
             plus the perturbation. Fully transparent pixels keep their colours.
-        view: (H, W, 3) uint8 sRGB, alpha composited on white: what descriptor and attacks see.
+        srgb: (H, W, 3) uint8 sRGB, alpha composited on white: what descriptor and attacks see.
             The same array as ``native`` when nothing differs.
         alpha: (H, W) uint8, or None for an opaque file.
         metadata: what goes back into the released file.
@@ -42,7 +42,7 @@ class Picture:
     """
 
     native: np.ndarray
-    view: np.ndarray
+    srgb: np.ndarray
     alpha: np.ndarray | None
     metadata: Metadata
     notes: tuple[str, ...]

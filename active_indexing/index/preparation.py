@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from active_indexing.extraction.matrix_file import DescriptorFile, open_descriptors, reference_names
+from active_indexing.extraction.matrix_file import DescriptorMatrix, open_descriptors, reference_names
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.files import EMBEDDED_DIR, index_path, load, save
 from active_indexing.index.vector_index import IndexFileError, VectorIndex, new_index
@@ -39,7 +39,7 @@ class PreparedIndex:
     path: Path | None
 
 
-def prepare(
+def prepare_index(
     config: IndexConfig, dim: int, descriptor: str, *, seed: int = 0, progress: bool = False
 ) -> PreparedIndex:
     """Load or train the index and add the references.
@@ -66,7 +66,7 @@ def prepare(
     return PreparedIndex(index, inputs, names, first, path)
 
 
-def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | None:
+def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorMatrix | None:
     if path is None:
         return None
     file = open_descriptors(path)
@@ -84,7 +84,7 @@ def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorFile | No
 
 
 def _trained(
-    config: IndexConfig, dim: int, descriptor: str, references: DescriptorFile | None, seed: int
+    config: IndexConfig, dim: int, descriptor: str, references: DescriptorMatrix | None, seed: int
 ) -> tuple[VectorIndex, dict[str, Any], Path | None]:
     index = new_index(config.idx_factory, config.quant, dim)
     training = _opened(config.fts_training_path, dim, descriptor)
@@ -146,7 +146,7 @@ def _warn_of_few(index: VectorIndex, rows: int) -> None:
         )
 
 
-def _add(index: VectorIndex, references: DescriptorFile, first: int, progress: bool) -> None:
+def _add(index: VectorIndex, references: DescriptorMatrix, first: int, progress: bool) -> None:
     with tqdm(total=len(references), desc="references", unit="vec", disable=not progress) as bar:
         for start, chunk in references.chunks():
             index.add(chunk, first + start + np.arange(len(chunk)))

@@ -1,4 +1,4 @@
-"""The vector index, and the only module that imports faiss.
+"""The vector index.
 
 ``VectorIndex`` answers four questions about a descriptor: which entries are near it, which cell it falls in,
 where the centroid of that cell is, and what the index would remember of it. The last one is
@@ -7,22 +7,18 @@ where the centroid of that cell is, and what the index would remember of it. The
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import faiss
 import numpy as np
 
-from active_indexing.index.faiss_parts import split_transforms
+from active_indexing.index import faiss_parts
 from active_indexing.index.native_output import reason, without_native_lines
 from active_indexing.index.neighbours import Neighbours, best_ids, most_of_one
 from active_indexing.index.training_sizes import TrainingSizes, training_sizes
 from active_indexing.index.vectors import checked
 
 _METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
-
-OPQ_CENTROIDS = 256
-"""Centroids of the codebooks that an OPQ rotation is trained with, whatever the index's own (faiss)."""
 
 _LEARNED = (faiss.PCAMatrix, faiss.OPQMatrix, faiss.ITQTransform)
 
@@ -39,7 +35,7 @@ class VectorIndex:
         self._index: Any = faiss.downcast_index(index)
         self.factory = factory
         self.metric = metric
-        self._chain, core = split_transforms(self._index)
+        self._chain, core = faiss_parts.split_transforms(self._index)
         self._ivf = faiss.try_extract_index_ivf(self._index)
         # IVF stores 64-bit ids itself; an IDMap around it would give wrong ids after a removal.
         keeps_ids = isinstance(core, faiss.IndexIVF)
@@ -70,7 +66,7 @@ class VectorIndex:
     def training_sizes(self) -> TrainingSizes:
         """How many training descriptors it needs, wants and can use."""
         learned = [(step.d_in, step.d_out) for step in self._chain if isinstance(step, _LEARNED)]
-        return training_sizes(list(self._centroid_counts()), learned)
+        return training_sizes(list(faiss_parts.centroid_counts(self._index)), learned)
 
     def train(self, descriptors: np.ndarray) -> None:
         """Train the index; the same descriptors give the same index.
@@ -250,40 +246,9 @@ class VectorIndex:
         except RuntimeError as error:
             raise IndexFileError(f"not a whole FAISS index file ({reason(error)})") from error
         read = cls(index, factory, metric)
-        read._restore()
+        faiss_parts.repair_after_reading(index)
+        read._most = most_of_one(faiss_parts.stored_ids(index))
         return read
-
-    def _restore(self) -> None:
-        """Set what faiss 1.15 leaves wrong in an index that was read from a file."""
-        for step in self._chain:
-            if isinstance(step, faiss.LinearTransform):
-                step.set_is_orthonormal()  # else whitening would be undone as if it were a rotation
-        lists: Any = self._ivf and faiss.downcast_index(self._ivf)
-        self._most = most_of_one(self._stored_ids())
-        fast = isinstance(lists, faiss.IndexIVFPQFastScan)
-        if fast:
-            lists.fine_quantizer = lists.pq  # else decoding crashes
-
-    def _centroid_counts(self) -> Iterator[int]:
-        """Centroids of every clustering in the index."""
-        if self._ivf is not None:
-            quantizer: Any = faiss.downcast_index(self._ivf.quantizer)
-            pairs = isinstance(quantizer, faiss.MultiIndexQuantizer)  # a cell is a pair of centroids
-            yield int(quantizer.pq.ksub if pairs else self._ivf.nlist)
-        if any(isinstance(step, faiss.OPQMatrix) for step in self._chain):
-            yield OPQ_CENTROIDS
-        core: Any = split_transforms(self._index)[1]
-        for within in ("base_index", "storage"):  # of a refined index, of a graph
-            core = faiss.downcast_index(getattr(core, within, core))
-        if hasattr(core, "pq"):
-            yield int(core.pq.ksub)
-
-    def _stored_ids(self) -> np.ndarray:
-        """Ids of all entries, where the index keeps them itself."""
-        lists: Any = self._ivf and self._ivf.invlists
-        sizes = {cell: lists.list_size(cell) for cell in range(self.nlist or 0)}
-        stored = (faiss.rev_swig_ptr(lists.get_ids(cell), size) for cell, size in sizes.items() if size)
-        return np.concatenate([np.empty(0, np.int64), *stored])
 
     def _checked(self, descriptors: np.ndarray, what: str) -> np.ndarray:
         return checked(descriptors, self.dim, self.factory, what)
@@ -304,18 +269,10 @@ def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
         raise ValueError(f"{factory}: ids are kept for every index; leave the IDMap out.")
     try:
         index = faiss.index_factory(dim, factory, _METRICS[metric])
-        _refuse_unfit(faiss.downcast_index(index), metric)
+        faiss_parts.refuse_unfit(faiss.downcast_index(index), _METRICS[metric])
         return VectorIndex(index, factory, metric)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"FAISS can't make an index {factory!r} for {dim} dimensions with --quant {metric}: "
             f"{reason(error)}"
         ) from error
-
-
-def _refuse_unfit(index: Any, metric: str) -> None:
-    """Raise for what FAISS makes but can't do: it would compute something else, or abort the process."""
-    if index.metric_type != _METRICS[metric]:
-        raise ValueError("it knows another metric only")
-    if isinstance(split_transforms(index)[1], faiss.IndexIVFPQR):
-        raise ValueError("its refinement codes work with ids 0, 1, 2... only")

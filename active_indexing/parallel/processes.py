@@ -1,4 +1,4 @@
-"""Attacks in worker processes: results in the order of the jobs, the same for any number of workers.
+"""Work in other processes: results in the order of the jobs, the same for any number of workers.
 
 Each worker hangs on its own pipe. A worker that dies closes it, even in the middle of a message, so the pool
 notices at once. When the main process dies, however it does, the workers find their pipes closed and leave.
@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,55 +21,67 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType, TracebackType
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from active_indexing.attacks.jobs import AttackJob, AttackResult, perform
 from active_indexing.parallel.threads import one_core_per_operation
 
 # Jobs handed out but not yet consumed, per worker: one to work on and one ready, so that workers do not wait
 # while the caller uses a result. Memory is bounded by this, not by the number of jobs.
 JOBS_PER_WORKER = 2
 
-# Imported once by the fork server, so that a worker starts in milliseconds instead of seconds.
-_PRELOADED = ["torch", "torchvision", "active_indexing.attacks.jobs"]
 _DEATH_TIMEOUT = 10.0  # seconds in which the exit code of a dead worker must be known
 _start_lock = threading.Lock()
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
 
 
-def prepare_workers() -> None:
-    """Let the fork server load its modules in the background, which takes it seconds."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+def preload_workers(modules: Sequence[str]) -> None:
+    """Let the fork server load modules in the background, which takes it seconds.
+
+    Args:
+        modules: imported once, so that a worker starts in milliseconds instead of seconds; the first call of
+            this process decides.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     with _main_module_hidden():
         forkserver.ensure_running()
 
 
-class AttackPool:
-    """Worker processes that attack images, as a context manager.
+class ProcessPool(Generic[_Job, _Result]):
+    """Worker processes that do one kind of job, as a context manager.
 
     Args:
+        perform: does a job; a function of a module, so that it can be pickled. ``str`` of a job names it in
+            errors.
         workers: number of processes; 0 does the work in this process, with the same results.
+        preload: modules that the workers need, see :func:`preload_workers`.
 
     Raises:
         ValueError: if ``workers`` is negative.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(
+        self, perform: Callable[[_Job], _Result], workers: int, *, preload: Sequence[str] = ()
+    ) -> None:
         if workers < 0:
             raise ValueError(f"workers must be 0 (this process) or more, got {workers}")
         self.workers = workers
+        self._perform = perform
+        self._preload = preload
         self._started: list[_Worker] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
 
-    def __enter__(self) -> AttackPool:
+    def __enter__(self) -> ProcessPool[_Job, _Result]:
         """Start the workers."""
         # One thread per worker waits for its answer, and takes large results off the pipe while the caller
         # is busy.
-        self._threads = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="attacks")
+        self._threads = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="workers")
         try:
             for _ in range(self.workers):
-                self._started.append(_start_worker())
+                self._started.append(_start_worker(self._perform, self._preload))
                 self._idle.put(self._started[-1])
         except BaseException:
             self._close()
@@ -85,8 +97,8 @@ class AttackPool:
         """Stop the workers, at once if they are still at work."""
         self._close()
 
-    def run(self, jobs: Iterable[AttackJob]) -> Iterator[AttackResult]:
-        """Attack every image.
+    def run(self, jobs: Iterable[_Job]) -> Iterator[_Result]:
+        """Do every job.
 
         Args:
             jobs: taken from the iterable only as they are needed.
@@ -99,14 +111,14 @@ class AttackPool:
             RuntimeError: if the program failed inside a worker; the message holds the traceback.
         """
         if self._threads is None:
-            raise RuntimeError("the pool is closed; use it inside: with AttackPool(workers) as pool")
+            raise RuntimeError("the pool is closed; use it inside: with ProcessPool(...) as pool")
         if self.workers == 0:
             for job in jobs:
                 with one_core_per_operation():  # as a worker does: it can change the last bit of a sum
-                    result = perform(job)
+                    result = self._perform(job)
                 yield result
             return
-        window: deque[Future[AttackResult]] = deque()
+        window: deque[Future[_Result]] = deque()
         try:
             for job in jobs:
                 window.append(self._threads.submit(self._ask_a_worker, job))
@@ -118,10 +130,11 @@ class AttackPool:
             for future in window:
                 future.cancel()
 
-    def _ask_a_worker(self, job: AttackJob) -> AttackResult:
+    def _ask_a_worker(self, job: _Job) -> _Result:
         worker = self._idle.get()
         try:
-            return worker.ask(job)
+            result: _Result = worker.ask(job)
+            return result
         finally:
             self._idle.put(worker)
 
@@ -143,31 +156,32 @@ class _Worker:
     process: ForkServerProcess
     connection: Connection
 
-    def ask(self, job: AttackJob) -> AttackResult:
+    def ask(self, job: Any) -> Any:
         try:
             self.connection.send(job)
             answer = self.connection.recv()
         except (EOFError, OSError):
-            raise ChildProcessError(self._obituary(job)) from None
-        if isinstance(answer, AttackResult):
+            raise ChildProcessError(self._death_notice(job)) from None
+        done, answer = answer
+        if done:
             return answer
-        raise RuntimeError(f"attacking {job.path} (image {job.image_id}) failed in a worker:\n{answer}")
+        raise RuntimeError(f"{job} failed in a worker:\n{answer}")
 
-    def _obituary(self, job: AttackJob) -> str:
+    def _death_notice(self, job: Any) -> str:
         self.process.join(_DEATH_TIMEOUT)
         code = self.process.exitcode
         cause = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return (
-            f"an attack worker died ({cause}) at image {job.image_id}, {job.path}. If the machine ran out of "
+            f"a worker died ({cause}) while {job}. If the machine ran out of "
             "memory (signal 9), use fewer workers; 0 runs without any"
         )
 
 
-def _start_worker() -> _Worker:
-    prepare_workers()
+def _start_worker(perform: Callable[[Any], Any], preload: Sequence[str]) -> _Worker:
+    preload_workers(preload)
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), name="attacks", daemon=True)
+    process = context.Process(target=_serve, args=(theirs, perform), name="worker", daemon=True)
     with _main_module_hidden():
         process.start()
     theirs.close()
@@ -190,18 +204,18 @@ def _main_module_hidden() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, perform: Callable[[Any], Any]) -> None:
     """Body of a worker: answer jobs until the main process hangs up."""
     # Ctrl-C reaches every process of the terminal; the main process decides what to do about it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     while True:
         try:
-            answer: AttackResult | str = perform(connection.recv())
+            answer: tuple[bool, Any] = True, perform(connection.recv())
         except (EOFError, ConnectionError):
             return
         except Exception:  # noqa: BLE001 - sent to the main process, which raises it
-            answer = traceback.format_exc()
+            answer = False, traceback.format_exc()
         try:
             connection.send(answer)
         except ConnectionError:

@@ -81,7 +81,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=torch.get_num_threads)
 
 
-class Budget:
+class SharedBudget:
     """A number of units shared by threads; who asks for more than there are gets all, alone.
 
     Args:
@@ -108,7 +108,7 @@ class Budget:
                 self._changed.notify_all()
 
 
-class Together(Generic[Item, Result]):
+class MicroBatcher(Generic[Item, Result]):
     """Calls from many threads, answered in batches.
 
     While one batch is in work the next one gathers.

@@ -15,7 +15,7 @@ from active_indexing.artefacts.identity import file_state, is_unchanged
 from active_indexing.artefacts.journal import KeyedJournal
 from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
-from active_indexing.release.image import Released, Releaser
+from active_indexing.release.image import ImageReleaser, Released
 from active_indexing.release.names import released_names
 
 IMAGES = "imgs"
@@ -49,7 +49,7 @@ class FolderRelease:
         self._sources = sources
         self._save_format = save_format
 
-    def run(self, releaser: Releaser, *, threads: int, progress: bool, removed: bool = False) -> None:
+    def run(self, releaser: ImageReleaser, *, threads: int, progress: bool, removed: bool = False) -> None:
         """Release every input that is not on record yet, or has changed since.
 
         Inputs that were skipped are tried again: the reason may be gone.

@@ -9,20 +9,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.entries import ENTRY_EDITS, described_edits
-from active_indexing.activation.interface import Movement, Scene, Step, Task
+from active_indexing.activation.interface import ActivationContext, ActivationJob, ActivationResult, Step
 from active_indexing.activation.methods.registry import activation_method
-from active_indexing.activation.perturbation.scaling import MISS, VisibleChange, at_psnr, changed
+from active_indexing.activation.perturbation.scaling import (
+    MISS,
+    MaskedPerturbation,
+    perturbed,
+    strength_for_psnr,
+)
 from active_indexing.artefacts.atomic import write_bytes
-from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.network_input import shrunk
 from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.metrics import image_quality
-from active_indexing.parallel.threads import Budget, Together
+from active_indexing.parallel.threads import MicroBatcher, SharedBudget
 from active_indexing.records import ManifestRow, SourceImage
+from active_indexing.release.config import ReleaseConfig
 
 PIXELS_AT_ONCE = 32_000_000
 """Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
@@ -45,11 +51,12 @@ class _Diverged(ArithmeticError):
     """The perturbation of an image is no number any more."""
 
 
-class Releaser:
+class ImageReleaser:
     """Releases images one by one, so that a result never depends on the other images; safe in threads.
 
     Args:
-        config: the run.
+        config: format, quality, entries.
+        activation: how it is moved.
         descriptor: describes images.
         index: trained; it is asked for targets and cells, never changed.
         folder: where released files go.
@@ -58,28 +65,33 @@ class Releaser:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: ReleaseConfig,
+        activation: ActivationConfig,
         descriptor: Descriptor,
         index: VectorIndex,
         folder: Path,
         on_step: Callable[[int, Step], None] | None = None,
     ) -> None:
         self._config = config
-        self._scene = Scene(descriptor, index, config.activation, config.seed, on_step=on_step)
+        self._context = ActivationContext(descriptor, index, activation, config.seed, on_step=on_step)
         self._folder = folder
-        self._budget = Budget(PIXELS_AT_ONCE)
-        method = activation_method(config.activation.method)
-        if self._scene.device.type == "cpu":  # every thread computes its own image
-            self._move: Callable[[Task], Movement] = lambda task: method([task], self._scene)[0]
+        self._budget = SharedBudget(PIXELS_AT_ONCE)
+        method = activation_method(activation.method)
+        if self._context.device.type == "cpu":  # every thread computes its own image
+            self._move: Callable[[ActivationJob], ActivationResult] = lambda job: method(
+                [job], self._context
+            )[0]
         else:
-            self._move = Together[Task, Movement](lambda tasks: method(tasks, self._scene), config.batch_size)
+            self._move = MicroBatcher[ActivationJob, ActivationResult](
+                lambda jobs: method(jobs, self._context), config.batch_size
+            )
 
     def release(self, source: SourceImage, names: Sequence[str]) -> Released:
         """Decode, activate (in the active arm), write, read back and measure one image.
 
         Args:
             source: which image.
-            names: reserved for the released file below the folder, as ``encodings.plan`` takes them.
+            names: reserved for the released file below the folder, as ``encoding.plan`` takes them.
 
         Returns:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
@@ -97,7 +109,7 @@ class Releaser:
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
     def _release(self, source: SourceImage, picture: Picture, names: Sequence[str]) -> Released:
-        original = self._describe(picture.view)
+        original = self._describe(picture.srgb)
         keep = self._config.save_format == "same"
         plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=keep)
 
@@ -110,14 +122,14 @@ class Releaser:
         finish = None if plan.encoding.is_lossless else decoded
         pixels, entry, notes = picture.native, original, [*picture.notes, *plan.notes]
         if self._config.active:
-            movement = self._movement(source, picture, original)
-            pixels, told = _moved(picture, movement, finish)
-            entry, notes = movement.entry, [*notes, *told]
+            result = self._result(source, picture, original)
+            pixels, told = _moved(picture, result, finish)
+            entry, notes = result.entry, [*notes, *told]
         path = self._folder / plan.name
         write_bytes(path, encoded(pixels))
         shipped = decoding.read(path)
         plain = picture.native if finish is None else finish(picture.native)
-        before, after = self._cell(original), self._cell(self._describe(shipped.view))
+        before, after = self._cell(original), self._cell(self._describe(shipped.srgb))
         height, width = picture.native.shape[:2]
         row = ManifestRow(
             id=source.id,
@@ -133,38 +145,38 @@ class Releaser:
             cell_before=before,
             cell_after=after,
         )
-        edits = described_edits(shipped.view, ENTRY_EDITS[: self._config.index.entries - 1], self._scene)
+        edits = described_edits(shipped.srgb, ENTRY_EDITS[: self._config.entries - 1], self._context)
         return Released(row, np.concatenate([entry[None], edits]))
 
-    def _movement(self, source: SourceImage, picture: Picture, original: np.ndarray) -> Movement:
+    def _result(self, source: SourceImage, picture: Picture, original: np.ndarray) -> ActivationResult:
         try:
-            return self._move(Task(source.id, picture.view, picture.alpha, original))
+            return self._move(ActivationJob(source.id, picture.srgb, picture.alpha, original))
         except ValueError as error:  # settings were checked before: it is this image
             raise _Diverged(str(error)) from error
 
     @torch.no_grad()
-    def _describe(self, view: np.ndarray) -> np.ndarray:
-        prepared = shrunk(view, self._scene.descriptor.preprocessing)
-        return self._scene.descriptor.describe(prepared[None].to(self._scene.device))[0].cpu().numpy()
+    def _describe(self, srgb: np.ndarray) -> np.ndarray:
+        prepared = shrunk(srgb, self._context.descriptor.preprocessing)
+        return self._context.descriptor.describe(prepared[None].to(self._context.device))[0].cpu().numpy()
 
     def _cell(self, descriptor: np.ndarray) -> int | None:
-        cells = self._scene.index.cells(descriptor[None])
+        cells = self._context.index.cells(descriptor[None])
         return None if cells is None else int(cells[0])
 
 
 def _moved(
-    picture: Picture, movement: Movement, finish: Callable[[np.ndarray], np.ndarray] | None
+    picture: Picture, result: ActivationResult, finish: Callable[[np.ndarray], np.ndarray] | None
 ) -> tuple[np.ndarray, list[str]]:
-    """Pixels to release, made for the sRGB view and added to the file's own colours, and what to tell."""
-    change, native, notes = movement.change, picture.native, []
+    """Pixels to release, made for the sRGB pixels and added to the file's own colours, and what to tell."""
+    change, native, notes = result.change, picture.native, []
     if picture.alpha is not None:
-        change = VisibleChange(change, picture.alpha)
-    strength, asked = 1.0, movement.psnr
+        change = MaskedPerturbation(change, picture.alpha)
+    strength, asked = 1.0, result.psnr
     if asked is not None:
-        strength, met = at_psnr(native, change, asked, finish)
+        strength, met = strength_for_psnr(native, change, asked, finish)
         if abs(met - asked) > MISS:
             notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")
-    return changed(native, change, strength), [*movement.notes, *notes]
+    return perturbed(native, change, strength), [*result.notes, *notes]
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 from active_indexing.artefacts.arrays import unpacked
 from active_indexing.artefacts.atomic import remove_leftovers
 from active_indexing.artefacts.journal import KeyedJournal, OtherRunError, newest_items
-from active_indexing.config import RunConfig
 from active_indexing.release.folder import IMAGES, NAMES, remove_images
 
 JOURNALS = ".journal"
@@ -24,16 +22,16 @@ TABLES = (
 _FLAGS = {"factory": "idx_factory", "training": "fts_training_path"}
 
 
-def open_journal(config: RunConfig, descriptor: str, index: dict[str, Any]) -> KeyedJournal:
+def open_journal(folder: Path, header: dict[str, Any], *, overwrite: bool = False) -> KeyedJournal:
     """Take possession of the output folder: no other run can write to it until the journal is closed.
 
     ``run.json`` is removed, so that it stands for a finished run, and so are half-written files of a killed
     one. With ``--existing overwrite`` an earlier run's files are removed, and nothing that is not on record.
 
     Args:
-        config: the run.
-        descriptor: fingerprint of the descriptor.
-        index: what made the index.
+        folder: where a run writes.
+        header: what released files depend on, see ``pipeline.release_header``.
+        overwrite: remove what an earlier run left instead of going on with it.
 
     Returns:
         The journal of released images.
@@ -42,14 +40,12 @@ def open_journal(config: RunConfig, descriptor: str, index: dict[str, Any]) -> K
         ValueError: the folder holds a run with other settings, or images that no run wrote.
         BlockingIOError: another run is writing to it.
     """
-    folder = config.output_dir
     path = folder / JOURNALS / "release.jsonl"
     _check_images(folder, path)
-    overwrite = config.existing == "overwrite"
     try:
         journal = KeyedJournal(
             path,
-            _header(config, descriptor, index),
+            header,
             fresh=overwrite,
             on_drop=lambda item: remove_images(folder, [name for _, name in item.get(NAMES, ())]),
         )
@@ -90,21 +86,6 @@ def _check_images(folder: Path, journal: Path) -> None:
         f"{images} holds files that no run of this program has written (there is no {journal}): "
         "move them away, or choose another --output_dir."
     )
-
-
-def _header(config: RunConfig, descriptor: str, index: dict[str, Any]) -> dict[str, Any]:
-    """What released files depend on; the references too where a method keeps away from them."""
-    apart = config.active and config.activation.method == "robust"
-    return {
-        "active": config.active,
-        "seed": config.seed,
-        "save_format": config.save_format,
-        "save_quality": config.save_quality,
-        "activation": asdict(config.activation) if config.active else None,
-        "descriptor": descriptor,
-        "entries": config.index.entries,
-        "index": {name: value for name, value in index.items() if apart or name != "references"},
-    }
 
 
 def _told(error: OtherRunError) -> str:

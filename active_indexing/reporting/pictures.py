@@ -32,7 +32,7 @@ def read(path: Path) -> np.ndarray:
     with open(path, "rb") as file, quiet_pillow, open_still(file, MAX_PIXELS) as image:
         cut_to_8_bit(image)
         image.load()
-        return colour.planes(image, metadata.orientation(image)).view
+        return colour.planes(image, metadata.orientation(image)).srgb
 
 
 def pair(run: Run, row: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:

@@ -17,7 +17,7 @@ OptimizerName = Literal["adamw", "lars"]
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingImages:
     """Where training images come from.
 
     Attributes:

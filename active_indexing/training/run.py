@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.training.checkpoints import export_descriptor
-from active_indexing.training.config import Source, TrainingConfig
+from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.data.batches import Batches, open_banks
-from active_indexing.training.data.image_arrays import Bank
+from active_indexing.training.data.image_arrays import ImageArray
 from active_indexing.training.distributed import collectives
 from active_indexing.training.trainer import Trainer, build_trainer, train
 from active_indexing.training.validation import validate
@@ -26,7 +26,7 @@ CHECKPOINT, DESCRIPTOR, LOG, SETTINGS = "checkpoint.pt", "descriptor.pt", "log.j
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class TrainingRun:
     """Where and how a training runs; none of it changes what a step computes, but ``processes``.
 
     Attributes:
@@ -42,8 +42,8 @@ class RunConfig:
     """
 
     output_dir: Path
-    sources: tuple[Source, ...]
-    validation: Source | None = None
+    sources: tuple[TrainingImages, ...]
+    validation: TrainingImages | None = None
     processes: int = 1
     threads: int = 0
     device: str = "cpu"
@@ -59,7 +59,7 @@ class RunConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
 
-def run(config: TrainingConfig, run_config: RunConfig) -> Path:
+def run(config: TrainingConfig, run_config: TrainingRun) -> Path:
     """Train, or go on where a killed run stopped, and export the descriptor.
 
     Returns:
@@ -89,7 +89,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _process(rank: int, config: TrainingConfig, run_config: RunConfig, port: int | None) -> None:
+def _process(rank: int, config: TrainingConfig, run_config: TrainingRun, port: int | None) -> None:
     """The work of one process; ``port`` is where the processes meet."""
     if run_config.threads:
         torch.set_num_threads(run_config.threads)
@@ -106,7 +106,7 @@ def _process(rank: int, config: TrainingConfig, run_config: RunConfig, port: int
         dist.destroy_process_group()
 
 
-def _train(config: TrainingConfig, run_config: RunConfig, device: torch.device) -> None:
+def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device) -> None:
     out = run_config.output_dir
     banks = open_banks(run_config.sources, out / "banks")
     counts = [source.images for source in run_config.sources]
@@ -122,7 +122,7 @@ def _train(config: TrainingConfig, run_config: RunConfig, device: torch.device) 
             pass
 
 
-def _lead(trainer: Trainer, batches: Batches, run_config: RunConfig, held_out: Bank | None) -> None:
+def _lead(trainer: Trainer, batches: Batches, run_config: TrainingRun, held_out: ImageArray | None) -> None:
     """The first process also shows progress, logs, validates, saves and exports."""
     out, total = run_config.output_dir, trainer.config.schedule.steps
     saved, log = time.monotonic(), _Log(out / LOG)

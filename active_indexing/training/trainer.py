@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training.augmentations.registry import build_edits
-from active_indexing.training.augmentations.views import Recipe
+from active_indexing.training.augmentations.views import ViewMaker
 from active_indexing.training.checkpoints import load_checkpoint, save_checkpoint
 from active_indexing.training.config import TrainingConfig
 from active_indexing.training.data.batches import Batch, Batches
@@ -22,7 +22,7 @@ from active_indexing.training.distributed import collectives
 from active_indexing.training.distributed.batch_norm import synchronise_batch_norms
 from active_indexing.training.objectives.contrastive import Views, contrastive_loss
 from active_indexing.training.objectives.mixing import mix_views
-from active_indexing.training.objectives.sscd import _pairs
+from active_indexing.training.objectives.sscd import pairs_of_batch
 from active_indexing.training.optimization.lars import LARS
 from active_indexing.training.optimization.schedules import size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
@@ -46,7 +46,7 @@ class Trainer:
     network: nn.Module
     average: WeightAverage
     optimizer: Optimizer
-    edits: Recipe
+    edits: ViewMaker
     device: torch.device
     step: int = 0
 
@@ -117,7 +117,7 @@ def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
     trainer.network.train()
     descriptors = describe(trainer, inputs)
     candidates = collectives.gather(descriptors)
-    pairs = _pairs(config, views, labels, trainer.device)
+    pairs = pairs_of_batch(views, labels, asymmetric=config.loss.asymmetric, device=trainer.device)
     loss, log = contrastive_loss(descriptors, candidates, pairs, config.loss, step, mixed=labels is not None)
     trainer.optimizer.zero_grad()
     loss.backward()
@@ -126,7 +126,7 @@ def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
 
 
 def make_views(
-    edits: Recipe,
+    edits: ViewMaker,
     batches: list[Batch],
     edited: int,
     size: int,

@@ -11,14 +11,14 @@ from torch import nn
 
 from active_indexing.metrics.retrieval import micro_average_precision
 from active_indexing.seeding import torch_generator_for
-from active_indexing.training.data.image_arrays import Bank
+from active_indexing.training.data.image_arrays import ImageArray
 from active_indexing.training.trainer import Trainer
 
 # Images described at once; bounds memory, and changes nothing else.
 CHUNK = 256
 
 
-def validate(trainer: Trainer, bank: Bank, size: int) -> dict[str, float]:
+def validate(trainer: Trainer, bank: ImageArray, size: int) -> dict[str, float]:
     """Search one edited view of each held-out image among all of them, clean.
 
     The edits are the recipe's own, from a fixed stream, so that all validations of a training compare.

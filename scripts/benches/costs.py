@@ -40,7 +40,7 @@ from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.threads import map_as_done, one_core_per_operation
 from active_indexing.records import SourceImage
 from active_indexing.release.folder import IMAGES
-from active_indexing.release.image import Releaser
+from active_indexing.release.image import ImageReleaser
 from active_indexing.release.names import released_names
 
 SHARE_BATCH = 4  # images in a pass when forward alone is compared with forward and backward
@@ -105,7 +105,7 @@ def measure(
     names = released_names(sources, {}, config.save_format)
     with tempfile.TemporaryDirectory() as temporary, one_core_per_operation():
         folder = Path(temporary) / IMAGES
-        releaser = Releaser(config, descriptor, index, folder)
+        releaser = ImageReleaser(config.release, config.activation, descriptor, index, folder)
 
         def release(source: SourceImage) -> Path | None:
             row = releaser.release(source, names[source.id]).row

@@ -15,7 +15,7 @@ from active_indexing.evaluation.stage import QueryImage
 from active_indexing.images.decoding import read
 from active_indexing.images.inventory import inventory
 from active_indexing.index.config import IndexConfig
-from active_indexing.index.preparation import prepare
+from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
 
 CHUNK = 50_000
@@ -59,7 +59,7 @@ def filled_indexes(
             idx_factory=factory,
         )
         started = time.perf_counter()
-        indexes[size] = prepare(config, descriptor.dim, descriptor.fingerprint).index
+        indexes[size] = prepare_index(config, descriptor.dim, descriptor.fingerprint).index
         print(f"{size:,} references ready in {time.perf_counter() - started:.1f} s", file=sys.stderr)
         references.unlink()
     return indexes
@@ -70,7 +70,7 @@ def write_sized(sources: Path, folder: Path, count: int, megapixels: float) -> l
     folder.mkdir(parents=True)
     queries = []
     for number, source in enumerate(inventory(sources)[:count]):
-        photo = Image.fromarray(read(source.path).view)
+        photo = Image.fromarray(read(source.path).srgb)
         scale = (1e6 * megapixels / (photo.width * photo.height)) ** 0.5
         size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
         path = folder / f"{number:05d}.png"

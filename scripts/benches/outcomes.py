@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from active_indexing.artefacts import atomic, identity
-from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.jobs import AttackJob, attack_pool
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, default_attacks
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.batching import block_size, describe_blocks
@@ -24,13 +24,13 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation.harness import non_matching_queries
 from active_indexing.evaluation.stage import QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary
-from active_indexing.index.preparation import PreparedIndex, prepare
+from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.parallel.processes import AttackPool
 from active_indexing.parallel.threads import groups_of, map_in_order, one_core_per_operation
+from active_indexing.pipeline import release_header
 from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage
 from active_indexing.release.folder import IMAGES, FolderRelease
-from active_indexing.release.image import Released, Releaser
+from active_indexing.release.image import ImageReleaser, Released
 from active_indexing.release.output_folder import open_journal
 from scripts.benches.arms import Arm
 
@@ -113,13 +113,16 @@ class Bench:
         return Outcome(arm, [released.row for _, released in items], hits, uap)
 
     def _index(self) -> PreparedIndex:
-        return prepare(self.config.index, self.descriptor.dim, self.fingerprint, seed=self.config.seed)
+        return prepare_index(self.config.index, self.descriptor.dim, self.fingerprint, seed=self.config.seed)
 
     def _released(self, arm: Arm) -> tuple[list[tuple[SourceImage, Released]], list[QueryImage]]:
         config = self.config_of(arm)
-        with open_journal(config, self.fingerprint, self._prepared.inputs) as journal:
+        header = release_header(config, self.fingerprint, self._prepared.inputs)
+        with open_journal(config.output_dir, header) as journal:
             release = FolderRelease(journal, config.output_dir, self.sources, config.save_format)
-            releaser = Releaser(config, self.descriptor, self.index, config.output_dir / IMAGES)
+            releaser = ImageReleaser(
+                config.release, config.activation, self.descriptor, self.index, config.output_dir / IMAGES
+            )
             release.run(releaser, threads=max(1, self.workers), progress=config.verbose > 0)
             queries = [QueryImage(id_, path, id_, version) for id_, path, version in release.shipped()]
             return list(release.items()), queries
@@ -202,7 +205,7 @@ def described_copies(
         return [(at, np.array([next(found) for _ in at])) for at in places]
 
     with (
-        AttackPool(workers) as pool,
+        attack_pool(workers) as pool,
         tqdm(total=len(files), desc="attacks", unit="img", disable=not progress) as bar,
     ):
         results = map_in_order(described, groups_of(together, pool.run(jobs)), max(1, workers))

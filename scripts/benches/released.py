@@ -14,7 +14,7 @@ from active_indexing.images.inventory import inventory
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.threads import map_in_order, one_core_per_operation
 from active_indexing.records import SourceImage
-from active_indexing.release.image import Released, Releaser
+from active_indexing.release.image import ImageReleaser, Released
 from active_indexing.release.names import released_names
 from scripts.benches.outcomes import described_copies
 
@@ -46,7 +46,7 @@ def made_arm(config: RunConfig, descriptor: Descriptor, index: VectorIndex, work
     """
     sources = inventory(config.data_dir)
     names = released_names(sources, {})
-    releaser = Releaser(config, descriptor, index, config.output_dir)
+    releaser = ImageReleaser(config.release, config.activation, descriptor, index, config.output_dir)
 
     def one(source: SourceImage) -> Released:
         return releaser.release(source, names[source.id])

@@ -8,8 +8,8 @@ import torch
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits, parameters
-from active_indexing.activation.interface import Scene
-from active_indexing.activation.transformations import apply
+from active_indexing.activation.interface import ActivationContext
+from active_indexing.activation.transformations import transformed
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index.config import MOST_ENTRIES
@@ -20,9 +20,9 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def scene(toy: Toy) -> Scene:
+def context(toy: Toy) -> ActivationContext:
     config = DescriptorConfig(model_name="torchscript", model_path=toy.model, resize_size=toy.size)
-    return Scene(
+    return ActivationContext(
         load_descriptor(config, torch.device("cpu")), new_index("Flat", "L2", 64), ActivationConfig()
     )
 
@@ -37,7 +37,7 @@ def edited(edit: EntryEdit) -> torch.Tensor:
     picture = torch.zeros(1, 3, SIZE, SIZE)
     picture[..., SIZE // 2 :] = 0.75
     picture[..., :4, :] = 1.0
-    return apply(picture, parameters([edit], 1.0), (SIZE, SIZE))[0]
+    return transformed(picture, parameters([edit], 1.0), (SIZE, SIZE))[0]
 
 
 def test_there_are_as_many_edits_as_a_run_may_ask_for_and_no_two_are_the_same() -> None:
@@ -79,24 +79,28 @@ def test_colours_go_where_their_names_say() -> None:
     assert edited(EntryEdit("hue", hue=0.3)) == pytest.approx(plain.numpy(), abs=0.01), "grey has no hue"
 
 
-def test_a_descriptor_does_not_depend_on_the_other_edits(scene: Scene, view: np.ndarray) -> None:
-    together = described_edits(view, ENTRY_EDITS, scene)
+def test_a_descriptor_does_not_depend_on_the_other_edits(
+    context: ActivationContext, view: np.ndarray
+) -> None:
+    together = described_edits(view, ENTRY_EDITS, context)
     assert together.dtype == np.float32
     assert together.shape == (15, 64)
     assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(15), abs=1e-5)
     for count in (1, 3, 7):
-        assert (described_edits(view, ENTRY_EDITS[:count], scene) == together[:count]).all()
-    assert (described_edits(view, ENTRY_EDITS, scene) == together).all()
+        assert (described_edits(view, ENTRY_EDITS[:count], context) == together[:count]).all()
+    assert (described_edits(view, ENTRY_EDITS, context) == together).all()
     apart = ((together[:, None] - together[None]) ** 2).sum(axis=2) + 9 * np.eye(15)
     assert apart.min() > 1e-4, "two edits give one entry"
 
 
-def test_no_edits_give_no_descriptors(scene: Scene, view: np.ndarray) -> None:
-    assert described_edits(view, (), scene).shape == (0, 64)
+def test_no_edits_give_no_descriptors(context: ActivationContext, view: np.ndarray) -> None:
+    assert described_edits(view, (), context).shape == (0, 64)
 
 
-def test_the_unedited_image_has_nearly_its_own_descriptor(scene: Scene, view: np.ndarray) -> None:
+def test_the_unedited_image_has_nearly_its_own_descriptor(
+    context: ActivationContext, view: np.ndarray
+) -> None:
     pixels = torch.from_numpy(view).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        own = scene.descriptor(pixels)[0].numpy()
-    assert float(described_edits(view, [EntryEdit("plain")], scene)[0] @ own) > 0.97
+        own = context.descriptor(pixels)[0].numpy()
+    assert float(described_edits(view, [EntryEdit("plain")], context)[0] @ own) > 0.97

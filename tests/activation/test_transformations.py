@@ -10,7 +10,13 @@ from torch import Tensor
 
 from active_indexing.activation import transformations as module
 from active_indexing.activation.perturbation.jnd import LUMA
-from active_indexing.activation.transformations import Edits, apply, joined, random_edits, turn_matrix
+from active_indexing.activation.transformations import (
+    Transformations,
+    joined,
+    random_transformations,
+    transformed,
+    turn_matrix,
+)
 from active_indexing.images.tensors import to_tensor
 from tests.activation.worlds import picture
 
@@ -22,10 +28,10 @@ def image(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
     return to_tensor(picture(seed, height, width))[None]
 
 
-def unchanged(count: int = 1) -> Edits:
+def unchanged(count: int = 1) -> Transformations:
     """Parameters that change nothing."""
     ones, zeros = torch.ones(count), torch.zeros(count)
-    return Edits(
+    return Transformations(
         matrix=torch.eye(2, 3).repeat(count, 1, 1),
         canvas=zeros,
         brightness=ones,
@@ -39,7 +45,7 @@ def edited(pixels: Tensor, size: tuple[int, int] | None = None, **parameters: fl
     """One edit, of which only the given parameters change something."""
     given = {k: v if isinstance(v, Tensor) else torch.tensor([v]) for k, v in parameters.items()}
     height, width = pixels.shape[2:]
-    return apply(pixels, replace(unchanged(), **given), size or (height, width))
+    return transformed(pixels, replace(unchanged(), **given), size or (height, width))
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -51,10 +57,10 @@ def test_parameters_of_nothing_give_the_resized_image(size: tuple[int, int]) -> 
     expected = F.interpolate(image(), size, mode="bilinear", align_corners=False)
     if size[0] > HEIGHT:  # grid samples beyond the outermost centres fade into the canvas
         assert torch.allclose(
-            apply(image(), unchanged(), size)[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1e-5
+            transformed(image(), unchanged(), size)[..., 3:-3, 3:-3], expected[..., 3:-3, 3:-3], atol=1e-5
         )
     else:
-        assert torch.allclose(apply(image(), unchanged(), size), expected, atol=1e-5)
+        assert torch.allclose(transformed(image(), unchanged(), size), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
@@ -138,26 +144,29 @@ def generator(seed: int) -> torch.Generator:
 
 def test_edits_of_each_image_follow_one_another_and_do_not_mix() -> None:
     pictures = torch.cat([image(0), image(1)])
-    parts = [random_edits(3, HEIGHT / WIDTH, generator(seed)) for seed in (5, 6)]
-    together = apply(pictures, joined(parts), (10, 11))
+    parts = [random_transformations(3, HEIGHT / WIDTH, generator(seed)) for seed in (5, 6)]
+    together = transformed(pictures, joined(parts), (10, 11))
     assert together.shape == (6, 3, 10, 11)
-    alone = [apply(pictures[i : i + 1], part, (10, 11)) for i, part in enumerate(parts)]
+    alone = [transformed(pictures[i : i + 1], part, (10, 11)) for i, part in enumerate(parts)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-6)
 
 
 def test_draws_depend_on_the_generator_alone() -> None:
     torch.manual_seed(1)
-    first = random_edits(20, 0.7, generator(3))
+    first = random_transformations(20, 0.7, generator(3))
     torch.manual_seed(2)
-    second, other = random_edits(20, 0.7, generator(3)), random_edits(20, 0.7, generator(4))
-    for field in fields(Edits):
+    second, other = (
+        random_transformations(20, 0.7, generator(3)),
+        random_transformations(20, 0.7, generator(4)),
+    )
+    for field in fields(Transformations):
         assert torch.equal(getattr(first, field.name), getattr(second, field.name))
     assert not torch.equal(first.matrix, other.matrix)
 
 
 @pytest.mark.parametrize("aspect", [0.25, 1.0, 3.0])
 def test_parameters_lie_in_their_ranges_and_each_kind_happens(aspect: float) -> None:
-    drawn = random_edits(2000, aspect, generator(0))
+    drawn = random_transformations(2000, aspect, generator(0))
     for factor in (drawn.brightness, drawn.contrast):
         assert 1 / module.TONE - 1e-5 <= factor.min() < 1 < factor.max() <= module.TONE + 1e-5
     assert -module.HUE <= drawn.hue.min() < 0 < drawn.hue.max() <= module.HUE
@@ -172,27 +181,29 @@ def test_parameters_lie_in_their_ranges_and_each_kind_happens(aspect: float) -> 
 
 def test_values_stay_between_black_and_white() -> None:
     pictures = torch.cat([image(seed) for seed in range(4)])
-    found = apply(
-        pictures, joined([random_edits(50, HEIGHT / WIDTH, generator(s)) for s in range(4)]), (9, 9)
+    found = transformed(
+        pictures, joined([random_transformations(50, HEIGHT / WIDTH, generator(s)) for s in range(4)]), (9, 9)
     )
     assert found.min() >= 0
     assert found.max() <= 1
     assert not torch.isnan(found).any()
 
 
-def smooth(count: int = 6) -> Edits:
+def smooth(count: int = 6) -> Transformations:
     """Draws whose colours clip nothing in a picture near middle grey, so that differences are derivatives."""
-    drawn = random_edits(count, HEIGHT / WIDTH, generator(2))
+    drawn = random_transformations(count, HEIGHT / WIDTH, generator(2))
     calm = torch.linspace(0.9, 1.1, count)
     return replace(drawn, brightness=calm, contrast=calm.flip(0), hue=0.1 * drawn.hue)
 
 
 def test_gradients_of_the_pixels_are_those_of_finite_differences() -> None:
-    parameters = Edits(**{f.name: getattr(smooth(), f.name).double() for f in fields(Edits)})
+    parameters = Transformations(
+        **{f.name: getattr(smooth(), f.name).double() for f in fields(Transformations)}
+    )
     pixels = (0.45 + 0.1 * image()).double().requires_grad_(True)
 
     def summed(values: Tensor) -> Tensor:
-        found = apply(values, parameters, (8, 8))
+        found = transformed(values, parameters, (8, 8))
         return (found * torch.linspace(0, 1, found.numel(), dtype=found.dtype).view_as(found)).sum()
 
     (gradient,) = torch.autograd.grad(summed(pixels), pixels)
@@ -208,7 +219,7 @@ def test_gradients_of_the_pixels_are_those_of_finite_differences() -> None:
 def test_every_edit_lets_a_gradient_through() -> None:
     pixels = (0.3 + 0.4 * image()).requires_grad_(True)
     for seed in range(20):
-        found = apply(pixels, random_edits(1, HEIGHT / WIDTH, generator(seed)), (8, 8))
+        found = transformed(pixels, random_transformations(1, HEIGHT / WIDTH, generator(seed)), (8, 8))
         (gradient,) = torch.autograd.grad(found.sum(), pixels)
         assert torch.isfinite(gradient).all()
         assert gradient.abs().sum() > 0

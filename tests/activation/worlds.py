@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from active_indexing.activation.config import ActivationConfig
-from active_indexing.activation.interface import Scene, Task
+from active_indexing.activation.interface import ActivationContext, ActivationJob
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.images import tensors
@@ -69,11 +69,13 @@ def index_of(factory: str = "IVF8,PQ4x4np", metric: str = "L2", entries: int = 2
 QUICK = ActivationConfig(iterations=4, views=2, entry_views=4)
 
 
-def scene(index: VectorIndex | None = None, config: ActivationConfig = QUICK, **more: Any) -> Scene:
-    return Scene(descriptor(more.pop("resize", "square")), index or index_of(), config, **more)
+def context(
+    index: VectorIndex | None = None, config: ActivationConfig = QUICK, **more: Any
+) -> ActivationContext:
+    return ActivationContext(descriptor(more.pop("resize", "square")), index or index_of(), config, **more)
 
 
-def task(
+def job(
     view: np.ndarray, number: int = 0, alpha: np.ndarray | None = None, by: Descriptor | None = None
-) -> Task:
-    return Task(number, view, alpha, described(view, by or descriptor()))
+) -> ActivationJob:
+    return ActivationJob(number, view, alpha, described(view, by or descriptor()))

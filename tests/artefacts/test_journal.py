@@ -105,7 +105,8 @@ def test_a_second_opening_is_refused_until_the_first_closes(path: Path) -> None:
 
 def test_a_killed_process_holds_nothing(path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from active_indexing.journal import KeyedJournal\n"
+        "import sys, time; from pathlib import Path\n"
+        "from active_indexing.artefacts.journal import KeyedJournal\n"
         "journal = KeyedJournal(Path(sys.argv[1]), {'seed': 0})\n"
         "journal.put('0', {'value': 0}); print('ready', flush=True); time.sleep(60)"
     )

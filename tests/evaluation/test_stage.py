@@ -1,4 +1,4 @@
-"""Evaluation image by image, with a made-up descriptor and an exact index."""
+"""EvaluationStage image by image, with a made-up descriptor and an exact index."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from active_indexing.attacks.jobs import attack_pool
 from active_indexing.attacks.registry import EDITS, RANDOM_CHAIN, Attack
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.evaluation.stage import Evaluation, QueryImage
+from active_indexing.evaluation.stage import EvaluationStage, QueryImage
 from active_indexing.images import decoding, tensors
 from active_indexing.index.vector_index import VectorIndex, new_index
-from active_indexing.parallel.processes import AttackPool
 from active_indexing.records import NO_MATCH, QueryRow
 from tests.conftest import pattern
 
@@ -53,7 +53,7 @@ def queries(tmp_path: Path) -> list[QueryImage]:
 def index(queries: list[QueryImage], descriptor: Descriptor) -> VectorIndex:
     made = new_index("Flat", "L2", descriptor.dim)
     for query in queries[:3]:
-        pixels = tensors.to_tensor(decoding.read(query.path).view)
+        pixels = tensors.to_tensor(decoding.read(query.path).srgb)
         made.add(
             describe_blocks([descriptor.preprocessing(pixels).numpy()], descriptor), np.array([query.id])
         )
@@ -61,17 +61,17 @@ def index(queries: list[QueryImage], descriptor: Descriptor) -> VectorIndex:
 
 
 @pytest.fixture(autouse=True)
-def opened() -> Iterator[list[Evaluation]]:
+def opened() -> Iterator[list[EvaluationStage]]:
     """Evaluations to be closed at the end."""
-    evaluations: list[Evaluation] = []
+    evaluations: list[EvaluationStage] = []
     with pytest.MonkeyPatch.context() as patch:
-        make = Evaluation.__init__
+        make = EvaluationStage.__init__
 
-        def made(self: Evaluation, *arguments: Any) -> None:
+        def made(self: EvaluationStage, *arguments: Any) -> None:
             make(self, *arguments)
             evaluations.append(self)
 
-        patch.setattr(Evaluation, "__init__", made)
+        patch.setattr(EvaluationStage, "__init__", made)
         yield evaluations
     for evaluation in evaluations:
         evaluation.close()
@@ -84,14 +84,14 @@ def evaluated(
     index: VectorIndex,
     attacks: tuple[Attack, ...] = ATTACKS,
     settings: dict | None = None,
-) -> Evaluation:
-    evaluation = Evaluation("retrieval", folder / "journal", settings or {}, queries, attacks)
-    with AttackPool(0) as pool:
+) -> EvaluationStage:
+    evaluation = EvaluationStage("retrieval", folder / "journal", settings or {}, queries, attacks)
+    with attack_pool(0) as pool:
         evaluation.run(descriptor, index, pool, k=2, seed=0, threads=2, progress=False)
     return evaluation
 
 
-def told(evaluation: Evaluation, size: int) -> list[tuple[int, int, str]]:
+def told(evaluation: EvaluationStage, size: int) -> list[tuple[int, int, str]]:
     return [(block, row.image_index, row.attack) for block, row in evaluation.blocks(size)]
 
 
@@ -135,9 +135,9 @@ def test_answers_on_record_come_back_bit_for_bit_and_only_new_queries_are_done(
     before = [row for _, row in first.blocks(9)]
     first.close()
     changed = QueryImage(queries[0].id, queries[0].path, queries[0].image_index, "v2")
-    second = Evaluation("retrieval", tmp_path / "journal", {}, [changed, *queries[1:3]], ATTACKS)
+    second = EvaluationStage("retrieval", tmp_path / "journal", {}, [changed, *queries[1:3]], ATTACKS)
     assert second.todo == [changed, queries[2]]
-    with AttackPool(0) as pool:
+    with attack_pool(0) as pool:
         second.run(descriptor, index, pool, k=2, seed=0, threads=1, progress=False)
     after = {(row.image_index, row.attack): row for _, row in second.blocks(9)}
     assert len(after) == 9
@@ -156,7 +156,7 @@ def test_other_settings_start_over(
     tmp_path: Path, queries: list[QueryImage], descriptor: Descriptor, index: VectorIndex
 ) -> None:
     evaluated(tmp_path, queries, descriptor, index).close()
-    again = Evaluation("retrieval", tmp_path / "journal", {"seed": 1}, queries, ATTACKS)
+    again = EvaluationStage("retrieval", tmp_path / "journal", {"seed": 1}, queries, ATTACKS)
     assert again.todo == queries
     again.close()
 

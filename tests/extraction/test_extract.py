@@ -17,9 +17,9 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.extraction.extract import extract
 from active_indexing.extraction.matrix_file import open_descriptors, reference_names
-from active_indexing.extraction.network_inputs import network_inputs
+from active_indexing.extraction.network_inputs import stream_network_inputs
 from active_indexing.images import decoding, listing, tensors
-from active_indexing.images.listing import Item, Source, open_source
+from active_indexing.images.listing import CollectionItem, ImageCollection, open_source
 
 DIM = 6
 
@@ -106,7 +106,7 @@ def test_row_i_is_the_descriptor_of_line_i(folder, tmp_path, file_format):
     assert matrix.dtype == np.float32
     assert names(out) == [str(path) for path in listing.find_images(folder)]
     for row, name in zip(matrix, names(out), strict=True):
-        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).view)[None])[0]
+        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).srgb)[None])[0]
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_images_of_different_input_sizes_are_described_one_by_one(tmp_path):
         photo(number, size).save(root / f"{number}.png")
     done = extract(open_source(root), descriptor, tmp_path / "out")
     for row, name in zip(torch.load(done.path), names(tmp_path / "out"), strict=True):
-        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).view)[None])[0]
+        expected = descriptor(tensors.to_tensor(decoding.read(Path(name)).srgb)[None])[0]
         torch.testing.assert_close(row, expected)
 
 
@@ -323,12 +323,12 @@ def test_a_started_extraction_of_something_else_is_not_continued(folder, tmp_pat
 def test_two_extractions_do_not_write_to_one_folder(folder, tmp_path):
     source = open_source(folder)
 
-    def items(start: int) -> Iterator[Item]:
+    def items(start: int) -> Iterator[CollectionItem]:
         with pytest.raises(BlockingIOError, match="another run"):
             extract(source, toy(), tmp_path / "out")
         return source.items(start)
 
-    outer = Source(identity=source.identity, unit=source.unit, total=source.total, items=items)
+    outer = ImageCollection(identity=source.identity, unit=source.unit, total=source.total, items=items)
     assert extract(outer, toy(), tmp_path / "out").count == 11
 
 
@@ -362,13 +362,13 @@ def test_images_are_taken_from_the_source_only_as_they_are_needed(folder):
     name = str(next(iter(listing.find_images(folder))))
     taken = 0
 
-    def endless() -> Iterator[Item]:
+    def endless() -> Iterator[CollectionItem]:
         nonlocal taken
         for taken in itertools.count(1):
-            yield Item(name=name, content=None, progress=taken)
+            yield CollectionItem(name=name, content=None, progress=taken)
 
     for workers in (0, 1):
-        prepared = network_inputs(endless(), Preprocessing(size=8), workers)
+        prepared = stream_network_inputs(endless(), Preprocessing(size=8), workers)
         assert [item.progress for item in itertools.islice(prepared, 5)] == [1, 2, 3, 4, 5]
         prepared.close()
         assert taken <= 5 + 16 * workers
@@ -383,4 +383,4 @@ def test_a_worker_that_dies_is_an_error_with_advice(folder):
     with pytest.raises(
         ChildProcessError, match=r"decodes images died.*run the same command again, with fewer"
     ):
-        list(network_inputs(items, die, 1))
+        list(stream_network_inputs(items, die, 1))

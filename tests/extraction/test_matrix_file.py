@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_indexing.extraction.matrix_file import DescriptorFile, open_descriptors, reference_names
+from active_indexing.extraction.matrix_file import DescriptorMatrix, open_descriptors, reference_names
 
 
 def unit(rows: int = 50, dim: int = 8) -> np.ndarray:
@@ -17,7 +17,7 @@ def unit(rows: int = 50, dim: int = 8) -> np.ndarray:
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
-def content(file: DescriptorFile, rows: int = 7) -> np.ndarray:
+def content(file: DescriptorMatrix, rows: int = 7) -> np.ndarray:
     return np.concatenate([chunk for _, chunk in file.chunks(rows)])
 
 
@@ -180,7 +180,7 @@ def test_the_identity_changes_with_the_content_and_not_with_the_place(tmp_path: 
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from active_indexing.descriptor_files import open_descriptors
+from active_indexing.extraction.matrix_file import open_descriptors
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = peak()
 file = open_descriptors(Path(sys.argv[1]))

@@ -114,7 +114,7 @@ def test_the_view_of_an_adobe_rgb_photo_is_srgb_and_its_native_pixels_are_untouc
     rgb = random_rgb(30, 40)
     picture = read(encoded(Image.fromarray(rgb), "PNG", icc_profile=icc.adobe_rgb()))
     np.testing.assert_array_equal(picture.native, rgb)
-    np.testing.assert_allclose(picture.view, icc.adobe_to_srgb(rgb), atol=1.01)  # measured: 0.70
+    np.testing.assert_allclose(picture.srgb, icc.adobe_to_srgb(rgb), atol=1.01)  # measured: 0.70
     assert picture.metadata.icc_profile == icc.adobe_rgb()
     assert picture.notes == ()
 
@@ -122,7 +122,7 @@ def test_the_view_of_an_adobe_rgb_photo_is_srgb_and_its_native_pixels_are_untouc
 def test_an_srgb_profile_changes_nothing_and_is_kept(read):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = read(encoded(Image.fromarray(random_rgb()), "PNG", icc_profile=profile))
-    assert picture.view is picture.native
+    assert picture.srgb is picture.native
     assert picture.metadata.icc_profile == profile
 
 
@@ -131,7 +131,7 @@ def test_a_broken_or_foreign_profile_is_dropped_with_a_note(read, profile):
     rgb = random_rgb()
     picture = read(encoded(Image.fromarray(rgb), "PNG", icc_profile=profile))
     np.testing.assert_array_equal(picture.native, rgb)
-    assert picture.view is picture.native
+    assert picture.srgb is picture.native
     assert picture.metadata.icc_profile is None
     assert [note.split(":")[0] for note in picture.notes] == ["colour profile dropped"]
 
@@ -141,7 +141,7 @@ def test_a_grey_profile_is_applied_and_not_kept_beside_rgb_pixels(read):
     picture = read(encoded(Image.fromarray(grey), "PNG", icc_profile=icc.grey()))
     expected = icc.srgb_levels((grey / 255) ** icc.GREY_GAMMA)
     np.testing.assert_allclose(picture.native[..., 0], expected, atol=1.6)  # measured: 1.47
-    assert picture.view is picture.native
+    assert picture.srgb is picture.native
     assert picture.metadata.icc_profile is None
     assert picture.notes == ("grey converted to sRGB by its profile",)
 
@@ -169,7 +169,7 @@ def test_other_colour_spaces_of_tiff_become_srgb(read, mode):
         stored = source.convert(mode)
     picture = read(encoded(stored, "TIFF"))
     # 8-bit LAB is coarse: single colours are off by up to 22 levels there and back.
-    assert np.abs(picture.view.astype(int) - np.asarray(source)).mean() <= 3
+    assert np.abs(picture.srgb.astype(int) - np.asarray(source)).mean() <= 3
 
 
 # Alpha
@@ -191,8 +191,8 @@ def test_alpha_is_kept_and_the_view_lies_on_white(read, kind, options):
     np.testing.assert_array_equal(picture.native, rgba[..., :3])
     np.testing.assert_array_equal(picture.alpha, rgba[..., 3])
     weight = rgba[..., 3:] / 255
-    np.testing.assert_allclose(picture.view, rgba[..., :3] * weight + 255 * (1 - weight), atol=0.51)
-    assert (picture.view[0] == 255).all()
+    np.testing.assert_allclose(picture.srgb, rgba[..., :3] * weight + 255 * (1 - weight), atol=0.51)
+    assert (picture.srgb[0] == 255).all()
 
 
 def test_alpha_and_profile_together_composite_in_srgb(read):
@@ -201,12 +201,12 @@ def test_alpha_and_profile_together_composite_in_srgb(read):
     weight = rgba[..., 3:] / 255
     expected = icc.adobe_to_srgb(rgba[..., :3]) * weight + 255 * (1 - weight)
     np.testing.assert_array_equal(picture.native, rgba[..., :3])
-    np.testing.assert_allclose(picture.view, expected, atol=1.6)
+    np.testing.assert_allclose(picture.srgb, expected, atol=1.6)
 
 
 def test_opaque_alpha_leaves_the_view_equal_to_the_native_pixels(read):
     picture = read(encoded(Image.fromarray(random_rgb()).convert("RGBA"), "PNG"))
-    assert picture.view is picture.native
+    assert picture.srgb is picture.native
     assert (picture.alpha == 255).all()
 
 
@@ -214,7 +214,7 @@ def test_grey_with_alpha(read):
     stored = Image.merge("LA", [Image.new("L", (2, 1), 80), Image.fromarray(np.array([[0, 255]], np.uint8))])
     picture = read(encoded(stored, "PNG"))
     assert picture.native.tolist() == [[[80] * 3, [80] * 3]]
-    assert picture.view.tolist() == [[[255] * 3, [80] * 3]]
+    assert picture.srgb.tolist() == [[[255] * 3, [80] * 3]]
 
 
 @pytest.mark.parametrize(("kind", "transparency"), [("PNG", 1), ("PNG", bytes([255, 0, 255])), ("GIF", 1)])
@@ -224,7 +224,7 @@ def test_palette_with_transparency(read, kind, transparency):
     picture = read(encoded(stored, kind, transparency=transparency))
     assert picture.native.tolist() == [[[10, 20, 30], [40, 50, 60], [70, 80, 90]]]
     assert picture.alpha.tolist() == [[255, 0, 255]]
-    assert picture.view.tolist() == [[[10, 20, 30], [255, 255, 255], [70, 80, 90]]]
+    assert picture.srgb.tolist() == [[[10, 20, 30], [255, 255, 255], [70, 80, 90]]]
 
 
 def test_palette_with_its_own_alpha_plane(read):
@@ -242,7 +242,7 @@ def test_one_transparent_colour(read, mode, colour):
     stored.putpixel((1, 0), colour)
     picture = read(encoded(stored, "PNG", transparency=colour))
     assert picture.alpha.tolist() == [[255, 0]]
-    assert picture.view.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    assert picture.srgb.tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
 def test_one_transparent_colour_in_16_bit_grey(read):
@@ -508,7 +508,7 @@ def test_heic_is_read_when_its_package_is_there(read, monkeypatch):
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 def test_images_of_one_pixel_work(read, mode):
     picture = read(encoded(Image.new(mode, (1, 1), 1), "PNG"))
-    assert picture.native.shape == picture.view.shape == (1, 1, 3)
+    assert picture.native.shape == picture.srgb.shape == (1, 1, 3)
 
 
 def test_50_megapixels_are_read_without_further_copies(tmp_path):
@@ -536,7 +536,7 @@ def test_bands_do_not_show(read, monkeypatch):
     whole = read(content)
     monkeypatch.setattr(decoding.colour, "_BAND_PIXELS", 1)
     banded = read(content)
-    for name in ("native", "view", "alpha"):
+    for name in ("native", "srgb", "alpha"):
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
 
 
@@ -593,22 +593,13 @@ def test_levels_survive_the_way_to_a_tensor_and_back():
     assert pixels.dtype == torch.float32
     assert (pixels.min(), pixels.max()) == (0, 1)
     assert pixels.is_contiguous()
-    np.testing.assert_array_equal(decoding.to_uint8(pixels), levels)
+    np.testing.assert_array_equal((pixels * 255).round().byte().numpy(), levels.transpose(2, 0, 1))
 
 
 def test_to_tensor_takes_read_only_and_flipped_arrays():
     flipped = np.broadcast_to(random_rgb(), (5, 7, 3))[::-1, ::-1]
-    np.testing.assert_array_equal(decoding.to_uint8(tensors.to_tensor(flipped)), flipped)
-
-
-def test_to_uint8_clamps_and_rounds_halves_up():
-    values = torch.tensor([-1.0, 0.5 / 255, 0.49 / 255, 254.5 / 255, 1.5]).reshape(1, 1, 5)
-    assert decoding.to_uint8(values.expand(3, 1, 5))[0, :, 0].tolist() == [0, 1, 0, 255, 255]
-
-
-def test_to_uint8_refuses_what_is_not_a_number():
-    with pytest.raises(ValueError, match=r"NaN or infinite values; expected numbers in \[0, 1\]"):
-        decoding.to_uint8(torch.full((3, 1, 1), float("nan")))
+    pixels = tensors.to_tensor(flipped)
+    np.testing.assert_array_equal((pixels * 255).round().byte().numpy(), flipped.transpose(2, 0, 1))
 
 
 # Finding

@@ -10,7 +10,14 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from active_indexing.images import decoding
-from active_indexing.images.encoding import DEFAULT_QUALITY, Encoding, Plan, encode, encoding_for, format_of
+from active_indexing.images.encoding import (
+    DEFAULT_QUALITY,
+    Encoding,
+    ReleasePlan,
+    encode,
+    encoding_for,
+    format_of,
+)
 from active_indexing.images.encoding import plan as planned
 from active_indexing.images.picture import Metadata, Picture
 from active_indexing.images.source_encoding import SourceFile
@@ -45,7 +52,7 @@ def opened(content: bytes) -> Image.Image:
     return image
 
 
-def released(content: bytes, name: str, **options: object) -> tuple[Plan, bytes]:
+def released(content: bytes, name: str, **options: object) -> tuple[ReleasePlan, bytes]:
     """The file that a source file becomes, unchanged."""
     picture = decoding.read_bytes(content)
     plan = planned(picture, [name, "spare.png"], **options)
@@ -172,7 +179,7 @@ def test_what_jpeg_has_no_room_for_is_left_out_with_a_note():
             ),
         ),
     ):
-        picture = Picture(native=random_rgb(), view=random_rgb(), alpha=None, metadata=metadata, notes=())
+        picture = Picture(native=random_rgb(), srgb=random_rgb(), alpha=None, metadata=metadata, notes=())
         plan = planned(picture, ["a.jpg", "a.png"])
         assert plan.notes == notes
         content = encode(picture.native, None, plan.metadata, plan.encoding)
@@ -281,7 +288,7 @@ def test_a_picture_without_a_file_gets_the_default():
 
 def plane(height: int, width: int) -> Picture:
     native = np.zeros((height, width, 3), np.uint8)
-    return Picture(native=native, view=native, alpha=None, metadata=Metadata(), notes=())
+    return Picture(native=native, srgb=native, alpha=None, metadata=Metadata(), notes=())
 
 
 @pytest.mark.parametrize(

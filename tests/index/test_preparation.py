@@ -9,11 +9,11 @@ import faiss
 import numpy as np
 import pytest
 
-from active_indexing.extraction.matrix_file import DescriptorFile
+from active_indexing.extraction.matrix_file import DescriptorMatrix
 from active_indexing.index import files, preparation
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.files import index_path, load
-from active_indexing.index.preparation import PreparedIndex, prepare
+from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.index.vector_index import IndexFileError
 from tests.conftest import TOY_DIM, Toy
 
@@ -42,7 +42,7 @@ def _few_training_descriptors_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(config: IndexConfig, *, descriptor: str = MADE_BY, seed: int = 0) -> PreparedIndex:
-    return prepare(config, TOY_DIM, descriptor, seed=seed)
+    return prepare_index(config, TOY_DIM, descriptor, seed=seed)
 
 
 def answers(prepared: PreparedIndex, toy: Toy) -> list[list[int]]:
@@ -115,8 +115,8 @@ def test_references_read_in_pieces_give_the_same_answers(
     config: IndexConfig, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = answers(made(config), toy)
-    chunks = DescriptorFile.chunks
-    monkeypatch.setattr(DescriptorFile, "chunks", lambda self, rows=77: chunks(self, rows))
+    chunks = DescriptorMatrix.chunks
+    monkeypatch.setattr(DescriptorMatrix, "chunks", lambda self, rows=77: chunks(self, rows))
     assert answers(made(config), toy) == at_once
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from active_indexing.attacks.jobs import AttackJob
+from active_indexing.attacks.jobs import AttackJob, attack_pool
 from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, default_attacks
-from active_indexing.parallel.processes import JOBS_PER_WORKER, AttackPool
+from active_indexing.parallel.processes import JOBS_PER_WORKER
 from tests.attacks import preprocessings
 from tests.attacks.conftest import made_up
 
@@ -29,7 +29,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pool():
-    with AttackPool(2) as pool:
+    with attack_pool(2) as pool:
         yield pool
 
 
@@ -52,12 +52,12 @@ def summary(results):
 
 def test_results_are_the_same_for_any_number_of_workers_and_in_the_order_of_the_jobs(paths, pool):
     attacks = [*default_attacks(), Attack(RANDOM_CHAIN)]
-    with AttackPool(0) as here:
+    with attack_pool(0) as here:
         expected = summary(here.run(jobs(paths, attacks)))
     assert [image_id for image_id, *_ in expected] == [100, 101, 102, 103, 104, 105]
     assert len(expected[5][2]) == 16  # the broken file
     assert summary(pool.run(jobs(paths, attacks))) == expected
-    with AttackPool(1) as single:
+    with attack_pool(1) as single:
         assert summary(single.run(jobs(paths, attacks))) == expected
 
 
@@ -91,7 +91,7 @@ def test_work_is_done_with_one_torch_thread(paths, pool, workers):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with AttackPool(0) as here:
+        with attack_pool(0) as here:
             used = pool if workers else here
             (result,) = used.run(jobs(paths[:1], preprocessing=preprocessings.threads))
         assert torch.get_num_threads() == 2
@@ -101,19 +101,19 @@ def test_work_is_done_with_one_torch_thread(paths, pool, workers):
 
 
 def test_a_worker_that_dies_is_an_error_that_names_the_image_and_the_remedy(paths):
-    match = r"worker died \(signal 9\) at image 100, .*0\.png. If the machine ran out of memory .* use fewer"
-    with AttackPool(1) as pool, pytest.raises(ChildProcessError, match=match):
+    match = r"worker died \(signal 9\) while attacking .*0\.png \(image 100\). If the machine .* use fewer"
+    with attack_pool(1) as pool, pytest.raises(ChildProcessError, match=match):
         list(pool.run(jobs(paths, preprocessing=preprocessings.deadly)))
 
 
 def test_a_worker_that_dies_between_jobs_is_an_error(paths):
     before = set(multiprocessing.active_children())
-    with AttackPool(1) as pool:
+    with attack_pool(1) as pool:
         (child,) = set(multiprocessing.active_children()) - before
         assert len(list(pool.run(jobs(paths[:1])))) == 1
         child.kill()
         child.join()
-        with pytest.raises(ChildProcessError, match="an attack worker died"):
+        with pytest.raises(ChildProcessError, match="a worker died"):
             list(pool.run(jobs(paths)))
 
 
@@ -125,7 +125,7 @@ def test_a_defect_in_a_worker_is_raised_with_its_traceback(paths, pool):
 
 def test_leaving_the_pool_stops_its_workers(paths):
     before = set(multiprocessing.active_children())
-    with AttackPool(1) as pool:
+    with attack_pool(1) as pool:
         (worker,) = set(multiprocessing.active_children()) - before
         next(pool.run(jobs(paths)))
         pid = worker.pid
@@ -134,13 +134,13 @@ def test_leaving_the_pool_stops_its_workers(paths):
 
 
 def test_a_pool_that_is_not_entered_says_so(paths):
-    with pytest.raises(RuntimeError, match="use it inside: with AttackPool"):
-        next(AttackPool(1).run(jobs(paths)))
+    with pytest.raises(RuntimeError, match="use it inside: with ProcessPool"):
+        next(attack_pool(1).run(jobs(paths)))
 
 
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(ValueError, match=r"workers must be 0 .* or more, got -1"):
-        AttackPool(-1)
+        attack_pool(-1)
 
 
 # No __main__ guard on purpose. Stopped twice: by Ctrl-C, which the script survives, and by kill -9.
@@ -152,13 +152,14 @@ sys.path.insert(0, {root!r})
 import multiprocessing
 from pathlib import Path
 from tests.attacks.preprocessings import small
-from active_indexing.attacks import AttackJob, AttackPool, default_attacks
+from active_indexing.attacks.jobs import AttackJob, attack_pool
+from active_indexing.attacks.registry import default_attacks
 assert "augly" not in sys.modules
 assert not [name for name in opened if "augly/" in name]
 
 def work_until_stopped():
     job = AttackJob(image_id=0, path=Path({path!r}), attacks=default_attacks(), seed=0, preprocessing=small)
-    with AttackPool(2) as pool:
+    with attack_pool(2) as pool:
         results = pool.run(job for _ in iter(int, 1))
         next(results)
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)

@@ -12,7 +12,7 @@ import torch
 
 from active_indexing.parallel.threads import (
     WAITING_PER_THREAD,
-    Budget,
+    SharedBudget,
     groups_of,
     map_as_done,
     map_in_order,
@@ -140,7 +140,7 @@ def test_one_core_per_operation_ends_with_its_block() -> None:
 
 ONE_CORE = """
 import os, torch
-from active_indexing.concurrency import map_as_done, one_core_per_operation
+from active_indexing.parallel.threads import map_as_done, one_core_per_operation
 convolution, image = torch.nn.Conv2d(3, 64, 3, padding=1), torch.rand(1, 3, 128, 128)
 def threads_started(_):
     before = len(os.listdir("/proc/self/task"))
@@ -162,7 +162,7 @@ def test_a_worker_computes_on_one_core_from_its_first_operation() -> None:
 
 
 def test_a_budget_is_never_exceeded() -> None:
-    budget, held, most, lock = Budget(10), [0], [0], threading.Lock()
+    budget, held, most, lock = SharedBudget(10), [0], [0], threading.Lock()
 
     def work(units: int) -> None:
         with budget.take(units):
@@ -179,7 +179,7 @@ def test_a_budget_is_never_exceeded() -> None:
 
 
 def test_who_needs_more_than_there_is_works_alone() -> None:
-    budget, inside = Budget(10), threading.Event()
+    budget, inside = SharedBudget(10), threading.Event()
     with budget.take(1_000):
         thread = threading.Thread(target=lambda: _enter(budget, inside))
         thread.start()
@@ -189,13 +189,13 @@ def test_who_needs_more_than_there_is_works_alone() -> None:
 
 
 def test_an_error_inside_gives_the_units_back() -> None:
-    budget = Budget(1)
+    budget = SharedBudget(1)
     with pytest.raises(KeyError), budget.take(1):
         raise KeyError
     with budget.take(1):
         pass
 
 
-def _enter(budget: Budget, inside: threading.Event) -> None:
+def _enter(budget: SharedBudget, inside: threading.Event) -> None:
     with budget.take(1):
         inside.set()

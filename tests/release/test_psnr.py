@@ -1,4 +1,4 @@
-"""What a method's movements become in released files."""
+"""What a method's results become in released files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from active_indexing.config import configure
 from active_indexing.images import decoding
 from active_indexing.metrics import image_quality
 from active_indexing.records import SourceImage
-from active_indexing.release.image import Released, Releaser
+from active_indexing.release.image import ImageReleaser, Released
 from tests.activation.worlds import descriptor, index_of, picture
 
 PHOTOS = {name: picture(number, 96, 120) for number, name in enumerate(("a", "b", "c"))} | {
@@ -22,9 +22,10 @@ PHOTOS = {name: picture(number, 96, 120) for number, name in enumerate(("a", "b"
 }
 
 
-def releaser(tmp_path: Path, **settings: Any) -> Releaser:
+def releaser(tmp_path: Path, **settings: Any) -> ImageReleaser:
     quick = {"iterations": 2, "views": 1, "entry_views": 2, "data_dir": tmp_path, "output_dir": tmp_path}
-    return Releaser(configure(**(quick | settings)), descriptor(), index_of(), tmp_path / "imgs")
+    config = configure(**(quick | settings))
+    return ImageReleaser(config.release, config.activation, descriptor(), index_of(), tmp_path / "imgs")
 
 
 def released(

@@ -71,7 +71,7 @@ def test_photos_are_scaled_to_the_number_of_megapixels(tmp_path: Path) -> None:
         Image.new("RGB", (40, 30), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
     queries = made_up.write_sized(tmp_path / "photos", tmp_path / "sized", 2, megapixels=0.03)
     assert [query.id for query in queries] == [0, 1]
-    assert [read(query.path).view.shape for query in queries] == [(150, 200, 3)] * 2
+    assert [read(query.path).srgb.shape for query in queries] == [(150, 200, 3)] * 2
 
 
 def test_the_peak_is_that_of_the_block() -> None:

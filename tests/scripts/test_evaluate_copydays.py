@@ -13,7 +13,7 @@ from PIL import Image
 
 from active_indexing.evaluation.protocols import copydays
 from active_indexing.evaluation.protocols.copydays import CopydaysData
-from active_indexing.extraction.named_descriptors import DescriptorSet
+from active_indexing.extraction.named_descriptors import NamedDescriptors
 from data import prepare_copydays
 from scripts import evaluate_copydays
 from tests.conftest import Toy, pattern
@@ -112,8 +112,8 @@ def test_codecs_are_fitted_to_images_of_their_own_or_skipped(
 
 def test_more_originals_of_one_group_are_all_right_answers() -> None:
     assert copydays.right_originals("strong", ["200001"], ["200000", "200010", "2001"]) == [[0, 1]]
-    originals = DescriptorSet(("200000", "200010"), np.eye(2, 3, dtype=np.float32))
-    strong = DescriptorSet(("200001",), np.array([[0.6, 0.8, 0.0]], dtype=np.float32))
+    originals = NamedDescriptors(("200000", "200010"), np.eye(2, 3, dtype=np.float32))
+    strong = NamedDescriptors(("200001",), np.array([[0.6, 0.8, 0.0]], dtype=np.float32))
     data = CopydaysData({"original": originals, "strong": strong}, np.array([[0.0, 0.0, 1.0]]))
     result = copydays.evaluate(data, device=CPU)
     assert result.block_map == {"original": 1.0, "strong": 1.0}

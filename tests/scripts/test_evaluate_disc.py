@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.extraction.named_descriptors import DescriptorSet, write_hdf5
+from active_indexing.extraction.named_descriptors import NamedDescriptors, write_hdf5
 from scripts import evaluate_disc
 from tests.conftest import Toy, pattern
 
@@ -97,7 +97,7 @@ def test_the_whole_protocol_on_images_gives_the_known_answers(
 
 def a_set(path: Path, letter: str, vectors: list[list[float]]) -> str:
     names = tuple(f"{letter}{number}.jpg" for number in range(len(vectors)))
-    write_hdf5(path, DescriptorSet(names, np.array(vectors, dtype=np.float32)))
+    write_hdf5(path, NamedDescriptors(names, np.array(vectors, dtype=np.float32)))
     return str(path)
 
 
@@ -213,7 +213,7 @@ def test_wrong_numbers_and_names_that_are_taken_are_refused(
 ) -> None:
     assert evaluate_disc.main([*vectors, "--k", "0"]) == 2
     assert "candidates per query must be at least 1, got 0" in capsys.readouterr().err
-    twice = DescriptorSet(("a/Q0.jpg", "b/Q0.png"), np.eye(2, dtype=np.float32))
+    twice = NamedDescriptors(("a/Q0.jpg", "b/Q0.png"), np.eye(2, dtype=np.float32))
     write_hdf5(tmp_path / "query.hdf5", twice)
     assert evaluate_disc.main(vectors) == 2
     assert "two queries are called Q0; names tell images apart" in capsys.readouterr().err

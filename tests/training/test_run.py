@@ -7,12 +7,12 @@ import torch
 
 from active_indexing.descriptors.weights.checkpoints import read_checkpoint
 from active_indexing.descriptors.weights.descriptor_file import parse_descriptor_file
-from active_indexing.training.config import Source, TrainingConfig
+from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.data.batches import Batches, open_banks
 from active_indexing.training.objectives.contrastive import LossConfig
 from active_indexing.training.objectives.mixing import MixingConfig
 from active_indexing.training.optimization.schedules import Schedule, SizeStage
-from active_indexing.training.run import RunConfig, run
+from active_indexing.training.run import TrainingRun, run
 from active_indexing.training.trainer import build_trainer, train, train_step
 from tests.training.images import write_folder
 
@@ -43,7 +43,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def batches(images, tmp_path_factory):
-    banks = open_banks((Source(images, 24, 16),), tmp_path_factory.mktemp("banks"))
+    banks = open_banks((TrainingImages(images, 24, 16),), tmp_path_factory.mktemp("banks"))
     return Batches(banks, [16], seed=0)
 
 
@@ -108,8 +108,10 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path):
 def finished(images, tmp_path_factory):
     """Output of a whole run of one process."""
     out = tmp_path_factory.mktemp("run")
-    held_out = Source(images, 24, 1, limit=12)
-    settings = RunConfig(output_dir=out, sources=(Source(images, 24, 16),), validation=held_out, log_steps=2)
+    held_out = TrainingImages(images, 24, 1, limit=12)
+    settings = TrainingRun(
+        output_dir=out, sources=(TrainingImages(images, 24, 16),), validation=held_out, log_steps=2
+    )
     run(SMALL, settings)
     return out, settings
 

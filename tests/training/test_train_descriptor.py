@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from active_indexing.training.augmentations.registry import build_edits
-from active_indexing.training.config import Source
+from active_indexing.training.config import TrainingImages
 from active_indexing.training.recipes.contrastive import RECIPES, recipe
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_descriptor.py"
@@ -25,7 +25,7 @@ def test_flags_become_the_settings_of_a_recipe(script):
     config, run = script.settings(script.build_parser().parse_args([*flags.split(), "--processes", "2"]))
     assert config.mixing == RECIPES["sscd_mixup"].mixing
     assert (config.schedule.steps, config.schedule.warmup_steps, config.schedule.decay_start) == (500, 500, 0)
-    assert run.sources == (Source(Path("a/b.tar"), 64, 62), Source(Path("c"), 160, 2, 200))
+    assert run.sources == (TrainingImages(Path("a/b.tar"), 64, 62), TrainingImages(Path("c"), 160, 2, 200))
     assert run.processes == 2
 
 

@@ -15,12 +15,19 @@ import torch
 from torch import Tensor
 
 from active_indexing.activation.config import ActivationConfig
-from active_indexing.activation.interface import Movement, Scene, Step, Task, opacity, step_logger
+from active_indexing.activation.interface import (
+    ActivationContext,
+    ActivationJob,
+    ActivationResult,
+    Step,
+    opacity,
+    step_logger,
+)
 from active_indexing.activation.objectives.losses import DESCRIPTOR_LOSSES
 from active_indexing.activation.objectives.targets import target_rule
 from active_indexing.activation.perturbation.jnd import CHANNEL_SCALE, jnd, uniform
 from active_indexing.activation.perturbation.optimizers import build_optimizer, build_scheduler
-from active_indexing.activation.perturbation.scaling import FullChange
+from active_indexing.activation.perturbation.scaling import FullPerturbation
 from active_indexing.images import tensors
 from active_indexing.seeding import torch_generator_for
 
@@ -130,28 +137,28 @@ def _step(number: int, losses: tuple[float, float, float], shift: Tensor, rate: 
     return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
 
 
-def published_movements(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
+def published_results(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[ActivationResult]:
     """The published method, at the image's full size, one image after the other.
 
     Raises:
         ValueError: the optimisation diverged.
     """
-    return [_published(task, scene) for task in tasks]
+    return [_published(job, context) for job in jobs]
 
 
-def _published(task: Task, scene: Scene) -> Movement:
-    config, device = scene.config, scene.device
-    target = target_rule(config.target)(scene.index, task.original[None])[0]
+def _published(job: ActivationJob, context: ActivationContext) -> ActivationResult:
+    config, device = context.config, context.device
+    target = target_rule(config.target)(context.index, job.original[None])[0]
     shift = published(
-        tensors.to_tensor(task.view).to(device),
+        tensors.to_tensor(job.srgb).to(device),
         torch.from_numpy(target).to(device),
-        scene.descriptor,
+        context.descriptor,
         config,
-        torch_generator_for(scene.seed, task.image_id, "delta"),
-        opacity=None if task.alpha is None else opacity(task.alpha).to(device),
-        on_step=step_logger(scene, task),
+        torch_generator_for(context.seed, job.image_id, "delta"),
+        opacity=None if job.alpha is None else opacity(job.alpha).to(device),
+        on_step=step_logger(context, job),
     )
     if not torch.isfinite(shift).all():
         raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
     levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
-    return Movement(FullChange(levels), task.original, config.budget)
+    return ActivationResult(FullPerturbation(levels), job.original, config.budget)

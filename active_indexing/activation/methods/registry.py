@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from active_indexing.activation.interface import Method
-from active_indexing.activation.methods.published import published_movements
+from active_indexing.activation.methods.published import published_results
 from active_indexing.activation.methods.robust import robust
 
-METHODS: dict[str, Method] = {"robust": robust, "published": published_movements}
+METHODS: dict[str, Method] = {"robust": robust, "published": published_results}
 
 
 def activation_method(name: str) -> Method:

@@ -22,12 +22,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation.interface import Movement, Scene, Step, Task, step_logger
+from active_indexing.activation.interface import (
+    ActivationContext,
+    ActivationJob,
+    ActivationResult,
+    Step,
+    step_logger,
+)
 from active_indexing.activation.objectives.losses import cell_loss, cossim, neighbour_loss
 from active_indexing.activation.perturbation import jnd
-from active_indexing.activation.perturbation.scaling import EnlargedChange
+from active_indexing.activation.perturbation.scaling import UpsampledPerturbation
 from active_indexing.activation.perturbation.steps import NEUTRAL, unit_rms
-from active_indexing.activation.transformations import Edits, apply, joined, random_edits
+from active_indexing.activation.transformations import (
+    Transformations,
+    joined,
+    random_transformations,
+    transformed,
+)
 from active_indexing.activation.working_image import enlarged, same_shape, shrunk_opacity, working_image
 from active_indexing.descriptors.network_input import shrunk
 from active_indexing.seeding import torch_generator_for
@@ -43,35 +54,35 @@ HARD = 0.25  # share of edits that stay found, below which the manifest warns
 PSNR = 42.0  # decibels, when the settings name none
 
 
-def robust(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
+def robust(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[ActivationResult]:
     """Move images together; each gets what it would get alone.
 
     Args:
-        tasks: images of any sizes.
-        scene: descriptor, index and settings.
+        jobs: images of any sizes.
+        context: descriptor, index and settings.
 
     Returns:
-        One movement per image.
+        One result per image.
     """
-    moved: dict[int, Movement] = {}
-    for group in same_shape(tasks, scene):
-        moved |= zip([id(task) for task in group], _as_memory_allows(group, scene), strict=True)
-    return [moved[id(task)] for task in tasks]
+    moved: dict[int, ActivationResult] = {}
+    for group in same_shape(jobs, context):
+        moved |= zip([id(job) for job in group], _as_memory_allows(group, context), strict=True)
+    return [moved[id(job)] for job in jobs]
 
 
-def _as_memory_allows(tasks: Sequence[Task], scene: Scene) -> list[Movement]:
+def _as_memory_allows(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[ActivationResult]:
     """In halves when the accelerator's memory is too small."""
     try:
-        return _Batch(tasks, scene).moved()
+        return RobustBatch(jobs, context).moved()
     except torch.OutOfMemoryError:
-        if len(tasks) == 1:
+        if len(jobs) == 1:
             raise
-    half = len(tasks) // 2
-    return [*_as_memory_allows(tasks[:half], scene), *_as_memory_allows(tasks[half:], scene)]
+    half = len(jobs) // 2
+    return [*_as_memory_allows(jobs[:half], context), *_as_memory_allows(jobs[half:], context)]
 
 
 @dataclass(frozen=True, eq=False)
-class _Aim:
+class RobustTarget:
     """Where the copies of B images should land.
 
     Attributes:
@@ -85,55 +96,55 @@ class _Aim:
     neighbours: Tensor
 
 
-class _Batch:
+class RobustBatch:
     """Images whose working images have one shape."""
 
-    def __init__(self, tasks: Sequence[Task], scene: Scene) -> None:
-        self._tasks, self._scene, self._config = tasks, scene, scene.config
-        working = working_image(scene)
-        self._shape = working.output_size(*tasks[0].view.shape[:2])
-        self._input = scene.descriptor.preprocessing.output_size(*self._shape)
-        self._generators = [torch_generator_for(scene.seed, task.image_id, "edits") for task in tasks]
-        device = scene.device
-        self._work = torch.stack([shrunk(task.view, working) for task in tasks]).to(device)
+    def __init__(self, jobs: Sequence[ActivationJob], context: ActivationContext) -> None:
+        self._tasks, self._context, self._config = jobs, context, context.config
+        working = working_image(context)
+        self._shape = working.output_size(*jobs[0].srgb.shape[:2])
+        self._input = context.descriptor.preprocessing.output_size(*self._shape)
+        self._generators = [torch_generator_for(context.seed, job.image_id, "edits") for job in jobs]
+        device = context.device
+        self._work = torch.stack([shrunk(job.srgb, working) for job in jobs]).to(device)
         texture = jnd.texture(self._work)
         self._weight = FLAT_WEIGHT + (1 - FLAT_WEIGHT) * F.interpolate(texture, self._input, mode="area")
-        shown = [shrunk_opacity(task, self._shape) for task in tasks]
+        shown = [shrunk_opacity(job, self._shape) for job in jobs]
         self._shown = torch.stack(shown).to(device)
-        self._room = jnd.room(texture)
+        self._room = jnd.budget_share(texture)
         self._budget = 10 ** (-(self._config.budget or PSNR) / 20) * self._room
-        self._original = torch.from_numpy(np.stack([task.original for task in tasks])).to(device)
-        self._cells = scene.cells
+        self._original = torch.from_numpy(np.stack([job.original for job in jobs])).to(device)
+        self._cells = context.cells
 
-    def moved(self) -> list[Movement]:
+    def moved(self) -> list[ActivationResult]:
         """Find the aim, optimise, and describe what came out."""
         aim = self._aim()
         shift = self._optimised(aim)
         entries, kept = self._entries(shift, aim)
         notes = [_notes(*each) for each in zip(self._room.tolist(), kept, strict=True)]
-        sizes = [task.view.shape[:2] for task in self._tasks]
+        sizes = [job.srgb.shape[:2] for job in self._tasks]
         fields = (255 * shift).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return [
-            Movement(EnlargedChange(field, size), entry, -20 * math.log10(budget), notes)
+            ActivationResult(UpsampledPerturbation(field, size), entry, -20 * math.log10(budget), notes)
             for field, size, entry, budget, notes in zip(
                 fields, sizes, entries, self._budget.tolist(), notes, strict=True
             )
         ]
 
-    def _aim(self) -> _Aim:
+    def _aim(self) -> RobustTarget:
         count = self._config.entry_views
         edited = self._describe_edits(self._work, count)
         centre = self._mean(self._original, edited)
         looked = torch.cat([self._original[:, None], edited], dim=1)
         dim = looked.shape[2]
-        found = self._scene.index.neighbours(
+        found = self._context.index.neighbours(
             looked.reshape(-1, dim).cpu().numpy(), NEIGHBOURS, NEIGHBOUR_PROBES
         )
         others = torch.from_numpy(found).to(centre.device).reshape(len(centre), -1, dim)
         cell = None if self._cells is None else self._cells.nearest(centre)
-        return _Aim(self._code(centre), cell, _bounded(others))
+        return RobustTarget(self._code(centre), cell, _bounded(others))
 
-    def _optimised(self, aim: _Aim) -> Tensor:
+    def _optimised(self, aim: RobustTarget) -> Tensor:
         """(B, 3, h, w) perturbation at the descriptor's input size, in units of the pixels."""
         steps = self._config.steps
         draws = [self._draw(self._config.views) for _ in range(steps)]  # before the loop, which never waits
@@ -150,13 +161,13 @@ class _Batch:
             shift = self._projected(shift.detach() - length[:, None, None, None] * direction)
         return shift
 
-    def _losses(self, shift: Tensor, edits: Edits, aim: _Aim) -> tuple[Tensor, Tensor]:
+    def _losses(self, shift: Tensor, edits: Transformations, aim: RobustTarget) -> tuple[Tensor, Tensor]:
         """(B,) mean cosine loss and (B,) sum of all losses, over the image and its random edits."""
         moved = self._moved(shift)
         views = [self._network_input(moved)]
         if len(edits):
-            views.append(apply(moved, edits, self._input))
-        described = self._scene.descriptor(torch.cat(views))
+            views.append(transformed(moved, edits, self._input))
+        described = self._context.descriptor(torch.cat(views))
         each = 1 + self._config.views
         # The unedited images come first, then all edits of the first image, then of the next.
         images_first = torch.arange(len(self._tasks), device=shift.device)
@@ -181,15 +192,15 @@ class _Batch:
         return shift * (self._budget / rms).clamp_max(1.0)[:, None, None, None]
 
     @torch.no_grad()
-    def _entries(self, shift: Tensor, aim: _Aim) -> tuple[np.ndarray, list[float | None]]:
+    def _entries(self, shift: Tensor, aim: RobustTarget) -> tuple[np.ndarray, list[float | None]]:
         """What the index should hold, (B, D), and the share of edits that it would answer rightly."""
         moved = self._moved(shift)
-        clean = self._scene.descriptor(self._network_input(moved))
+        clean = self._context.descriptor(self._network_input(moved))
         edited = self._describe_edits(moved, self._config.entry_views)
         entries = self._inside(self._mean(clean, edited), aim)
         return entries.cpu().numpy(), self._kept(edited, self._code(entries), aim)
 
-    def _kept(self, edited: Tensor, codes: Tensor, aim: _Aim) -> list[float | None]:
+    def _kept(self, edited: Tensor, codes: Tensor, aim: RobustTarget) -> list[float | None]:
         if not edited.shape[1]:
             return [None] * len(edited)
         own = (edited - codes[:, None]).square().sum(dim=2)
@@ -201,7 +212,7 @@ class _Batch:
             right &= self._cells.nearest(edited.flatten(0, 1)).reshape(right.shape) == aim.cell[:, None]
         return right.float().mean(dim=1).tolist()
 
-    def _inside(self, entries: Tensor, aim: _Aim) -> Tensor:
+    def _inside(self, entries: Tensor, aim: RobustTarget) -> Tensor:
         """Entries drawn towards the code that was aimed at until they lie in its cell."""
         drawn = entries
         for part in (0.25, 0.5, 0.75, 1.0):
@@ -217,12 +228,12 @@ class _Batch:
         For L2 it keeps its length: a short vector is nearer to scattered copies than a unit one.
         """
         mean = (UNEDITED * unedited + edited.sum(dim=1)) / (UNEDITED + edited.shape[1])
-        return F.normalize(mean, dim=1) if self._scene.index.metric == "IP" else mean
+        return F.normalize(mean, dim=1) if self._context.index.metric == "IP" else mean
 
     def _code(self, entries: Tensor) -> Tensor:
         """What the index remembers of entries; the entries themselves when it can't say."""
         try:
-            code = self._scene.index.reconstruct(entries.cpu().numpy())
+            code = self._context.index.reconstruct(entries.cpu().numpy())
         except ValueError:
             return entries
         return _bounded(torch.from_numpy(code).to(entries.device))
@@ -232,13 +243,13 @@ class _Batch:
         """(B, count, D)."""
         if not count:
             return self._original[:, None][:, :0]
-        views = apply(pictures, self._draw(count), self._input)
-        return self._scene.descriptor(views).reshape(len(pictures), count, -1)
+        views = transformed(pictures, self._draw(count), self._input)
+        return self._context.descriptor(views).reshape(len(pictures), count, -1)
 
-    def _draw(self, count: int) -> Edits:
+    def _draw(self, count: int) -> Transformations:
         drawn = [
-            random_edits(count, task.view.shape[0] / task.view.shape[1], generator)
-            for task, generator in zip(self._tasks, self._generators, strict=True)
+            random_transformations(count, job.srgb.shape[0] / job.srgb.shape[1], generator)
+            for job, generator in zip(self._tasks, self._generators, strict=True)
         ]
         return joined(drawn).to(self._work.device)
 
@@ -246,8 +257,8 @@ class _Batch:
         return F.interpolate(pictures, self._input, mode="bilinear", antialias=True, align_corners=False)
 
     def _log(self, step: int, cosine: Tensor, loss: Tensor, shift: Tensor, length: Tensor) -> None:
-        for place, task in enumerate(self._tasks):
-            told = step_logger(self._scene, task)
+        for place, job in enumerate(self._tasks):
+            told = step_logger(self._context, job)
             if told is None:
                 return
             seen = enlarged(shift[place : place + 1].detach(), self._shape)

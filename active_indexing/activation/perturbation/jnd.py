@@ -138,7 +138,7 @@ def texture(pixels: Tensor) -> Tensor:
     return masking / (masking + TEXTURE_KNEE)
 
 
-def room(texture: Tensor) -> Tensor:
+def budget_share(texture: Tensor) -> Tensor:
     """Share of a budget (root mean square) that an image may get: 1 but for images that are nearly flat.
 
     Args:

@@ -23,7 +23,7 @@ PHASES = 8  # fractions of a step of a small perturbation, taken by turns of the
 _BAND_PIXELS = 1 << 16
 
 
-class Change(Protocol):
+class Perturbation(Protocol):
     """A perturbation at full size that can be made stronger or weaker."""
 
     def at(self, strength: float, rows: slice) -> np.ndarray:
@@ -32,7 +32,7 @@ class Change(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FullChange:
+class FullPerturbation:
     """A perturbation that has the image's size.
 
     Attributes:
@@ -42,12 +42,12 @@ class FullChange:
     field: np.ndarray
 
     def at(self, strength: float, rows: slice) -> np.ndarray:
-        """See :class:`Change`."""
+        """See :class:`Perturbation`."""
         levels = np.rint(self.field[rows] * np.float32(strength))
         return levels.clip(-image_quality.PEAK, image_quality.PEAK).astype(np.int16)
 
 
-class EnlargedChange:
+class UpsampledPerturbation:
     """A small perturbation, enlarged bilinearly to the image's size in steps of 1/127 of its largest value.
 
     Were all values of a step rounded alike, a slightly larger strength would move them all at once, and the
@@ -64,7 +64,7 @@ class EnlargedChange:
         self._bytes = np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BILINEAR))
 
     def at(self, strength: float, rows: slice) -> np.ndarray:
-        """See :class:`Change`."""
+        """See :class:`Perturbation`."""
         found = self._bytes[rows]
         turns = np.arange(len(self._bytes))[rows, None, None] % PHASES
         size = np.float32(self._step * strength)
@@ -74,7 +74,7 @@ class EnlargedChange:
 
 
 @dataclass(frozen=True, eq=False)
-class VisibleChange:
+class MaskedPerturbation:
     """A change that leaves fully transparent pixels, whose colours nobody sees, as they are.
 
     Attributes:
@@ -82,15 +82,15 @@ class VisibleChange:
         alpha: (H, W) uint8 opacity.
     """
 
-    change: Change
+    change: Perturbation
     alpha: np.ndarray
 
     def at(self, strength: float, rows: slice) -> np.ndarray:
-        """See :class:`Change`."""
+        """See :class:`Perturbation`."""
         return np.where(self.alpha[rows, :, None] == 0, np.int16(0), self.change.at(strength, rows))
 
 
-def changed(pixels: np.ndarray, change: Change, strength: float) -> np.ndarray:
+def perturbed(pixels: np.ndarray, change: Perturbation, strength: float) -> np.ndarray:
     """Pixels (H, W, 3) uint8 with a change added, clipped to [0, 255]."""
     out = np.empty_like(pixels)
     for rows in _bands(pixels):
@@ -100,9 +100,9 @@ def changed(pixels: np.ndarray, change: Change, strength: float) -> np.ndarray:
     return out
 
 
-def at_psnr(
+def strength_for_psnr(
     pixels: np.ndarray,
-    change: Change,
+    change: Perturbation,
     psnr: float,
     finish: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[float, float]:
@@ -123,7 +123,7 @@ def at_psnr(
     def met_at(strength: float) -> float:
         if finish is None:
             return _psnr(pixels, change, strength)
-        return image_quality.psnr(plain, finish(changed(pixels, change, strength)))
+        return image_quality.psnr(plain, finish(perturbed(pixels, change, strength)))
 
     found = _bracketed(met_at, _first_guess(pixels, change, psnr), psnr)
     if abs(found[1] - psnr) <= TOLERANCE or finish is None or not np.isfinite(found[1]):
@@ -150,7 +150,7 @@ def _bracketed(met_at: Callable[[float], float], strength: float, psnr: float) -
     return best
 
 
-def _first_guess(pixels: np.ndarray, change: Change, psnr: float) -> float:
+def _first_guess(pixels: np.ndarray, change: Perturbation, psnr: float) -> float:
     """From the change's own mean square, with a twelfth for the rounding."""
     coarse = slice(None, None, max(1, pixels.size // (3 * _BAND_PIXELS)))
     mean_square = float(np.square(change.at(1.0, coarse), dtype=np.float32).mean())
@@ -158,8 +158,8 @@ def _first_guess(pixels: np.ndarray, change: Change, psnr: float) -> float:
     return float(np.sqrt(max(wanted - 1 / 12, wanted / 4) / mean_square)) if mean_square else 1.0
 
 
-def _psnr(pixels: np.ndarray, change: Change, strength: float) -> float:
-    """Of ``changed``, which is not kept."""
+def _psnr(pixels: np.ndarray, change: Perturbation, strength: float) -> float:
+    """Of ``perturbed``, which is not kept."""
     squares = 0
     for rows in _bands(pixels):
         before = pixels[rows].astype(np.int16)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from active_indexing.evaluation.protocols.codecs import fit_codec
-from active_indexing.evaluation.protocols.exact_search import Search, best_per_query
-from active_indexing.extraction.named_descriptors import DescriptorSet
+from active_indexing.evaluation.protocols.exact_search import ExactSearch, best_per_query
+from active_indexing.extraction.named_descriptors import NamedDescriptors
 from active_indexing.metrics import ranking
 from active_indexing.metrics.bootstrap import Interval, bootstrap
 from active_indexing.metrics.ranking import RankedPairs, rank_pairs, resample
@@ -51,7 +51,7 @@ class CopydaysData:
         training: (T, D) descriptors that codecs are fitted to.
     """
 
-    blocks: dict[str, DescriptorSet]
+    blocks: dict[str, NamedDescriptors]
     distractors: np.ndarray
     training: np.ndarray | None = None
 
@@ -73,7 +73,7 @@ class CopydaysResult:
     intervals: dict[str, Interval]
 
 
-def split_blocks(root: Path, images: DescriptorSet) -> dict[str, DescriptorSet]:
+def split_blocks(root: Path, images: NamedDescriptors) -> dict[str, NamedDescriptors]:
     """Sort descriptors of a Copydays folder into blocks; images outside of the known blocks are left out.
 
     Args:
@@ -90,7 +90,7 @@ def split_blocks(root: Path, images: DescriptorSet) -> dict[str, DescriptorSet]:
         if block in rows:
             rows[block].append(row)
     blocks = {
-        block: DescriptorSet(tuple(images.names[row] for row in chosen), images.vectors[chosen])
+        block: NamedDescriptors(tuple(images.names[row] for row in chosen), images.vectors[chosen])
         for block, chosen in rows.items()
         if chosen
     }
@@ -145,14 +145,14 @@ def encode(data: CopydaysData, codec: str) -> CopydaysData:
         ValueError: the codec is unknown, or can't be fitted.
     """
     transform = fit_codec(codec, data.training)
-    blocks = {name: DescriptorSet(b.names, transform(b.vectors)) for name, b in data.blocks.items()}
+    blocks = {name: NamedDescriptors(b.names, transform(b.vectors)) for name, b in data.blocks.items()}
     return CopydaysData(blocks, transform(data.distractors))
 
 
 def evaluate(
     data: CopydaysData, *, replicates: int = 0, seed: int = 0, k: int = NEIGHBOURS, device: torch.device
 ) -> CopydaysResult:
-    """Search every image, the originals too, by L2 distance among originals and distractors.
+    """ExactSearch every image, the originals too, by L2 distance among originals and distractors.
 
     Args:
         data: encoded descriptors.
@@ -194,7 +194,7 @@ def _search(data: CopydaysData, k: int, device: torch.device) -> tuple[RankedPai
     originals = data.blocks[ORIGINAL]
     queries = np.concatenate([block.vectors for block in data.blocks.values()])
     database = np.concatenate([originals.vectors, data.distractors])
-    found = best_per_query(Search(queries, database, None, device), k)
+    found = best_per_query(ExactSearch(queries, database, None, device), k)
     right = np.zeros((len(queries), len(originals)), dtype=bool)
     answers = [
         answer

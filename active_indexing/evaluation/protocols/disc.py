@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from active_indexing.evaluation.protocols.codecs import fit_codec
-from active_indexing.evaluation.protocols.exact_search import Search, best_pairs, best_per_query
+from active_indexing.evaluation.protocols.exact_search import ExactSearch, best_pairs, best_per_query
 from active_indexing.evaluation.protocols.predictions import GroundTruth, Predictions, rank_predictions
 from active_indexing.evaluation.protocols.score_normalization import ScoreNormalization
-from active_indexing.extraction.named_descriptors import DescriptorSet
+from active_indexing.extraction.named_descriptors import NamedDescriptors
 from active_indexing.metrics import ranking
 from active_indexing.metrics.bootstrap import Interval, bootstrap
 from active_indexing.metrics.ranking import RankedPairs
@@ -46,9 +46,9 @@ class DiscData:
         training: of images that match no query, for codecs and score normalisation.
     """
 
-    queries: DescriptorSet
-    references: DescriptorSet
-    training: DescriptorSet | None = None
+    queries: NamedDescriptors
+    references: NamedDescriptors
+    training: NamedDescriptors | None = None
 
     def __post_init__(self) -> None:
         for what, part in (("queries", self.queries), ("references", self.references)):
@@ -132,8 +132,8 @@ def encode(data: DiscData, codec: str) -> DiscData:
     """
     transform = fit_codec(codec, None if data.training is None else data.training.vectors)
 
-    def encoded(part: DescriptorSet) -> DescriptorSet:
-        return DescriptorSet(part.names, transform(part.vectors))
+    def encoded(part: NamedDescriptors) -> NamedDescriptors:
+        return NamedDescriptors(part.names, transform(part.vectors))
 
     return DiscData(
         queries=encoded(data.queries),
@@ -150,7 +150,7 @@ def predict(
     global_candidates: bool = False,
     device: torch.device,
 ) -> Predictions:
-    """Search the queries among the references.
+    """ExactSearch the queries among the references.
 
     Args:
         data: encoded descriptors.
@@ -171,7 +171,7 @@ def predict(
                 f"score normalisation {normalization.name} needs descriptors of training images."
             )
         offsets = normalization.offsets(data.queries.vectors, data.training.vectors, device)
-    search = Search(data.queries.vectors, data.references.vectors, offsets, device)
+    search = ExactSearch(data.queries.vectors, data.references.vectors, offsets, device)
     found = best_pairs(search, k * len(data.queries)) if global_candidates else best_per_query(search, k)
     query_ids, reference_ids = data.queries.ids, data.references.ids
     return Predictions(

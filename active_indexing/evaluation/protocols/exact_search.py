@@ -39,7 +39,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class ExactSearch:
     """What is searched and how pairs are scored.
 
     Attributes:
@@ -95,7 +95,7 @@ class Search:
         return torch.from_numpy(block).to(self.device)
 
 
-def best_per_query(search: Search, k: int) -> Candidates:
+def best_per_query(search: ExactSearch, k: int) -> Candidates:
     """The k best references of every query; all of them when there are fewer."""
     k = min(k, len(search.references))
     found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -114,7 +114,7 @@ def best_per_query(search: Search, k: int) -> Candidates:
     return search.scored(np.repeat(np.arange(len(search.queries)), k), np.concatenate(references).ravel())
 
 
-def best_pairs(search: Search, count: int) -> Candidates:
+def best_pairs(search: ExactSearch, count: int) -> Candidates:
     """The best pairs of all queries together, so that a query may have many and another none.
 
     Args:

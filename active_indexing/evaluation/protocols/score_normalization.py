@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from active_indexing.evaluation.protocols.exact_search import Search, best_per_query
+from active_indexing.evaluation.protocols.exact_search import ExactSearch, best_per_query
 
 _RANKS = re.compile(r"(?P<factor>[\d.]+)\[(?P<first>\d+)(,(?P<last>\d+))?\]")
 _NAMED = re.compile(r"(?P<factor>[\d.]+)\*(?P<rule>mean|avg|min)(?P<n>\d+)")
@@ -74,7 +74,7 @@ class ScoreNormalization:
                 f"score normalisation {self.name} needs at least {self.last + 1} training images, "
                 f"got {len(training)}."
             )
-        search = Search(queries, training, np.zeros(len(queries)), device)
+        search = ExactSearch(queries, training, np.zeros(len(queries)), device)
         nearest = best_per_query(search, self.last + 1).scores.reshape(len(queries), self.last + 1)
         return self.factor * nearest[:, self.first :].mean(axis=1)
 

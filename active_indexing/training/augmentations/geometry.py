@@ -22,7 +22,7 @@ RIGHT_ANGLES = (90.0, -90.0, 90.0, -90.0, 180.0)
 
 
 @dataclass(frozen=True)
-class Surround:
+class Frame:
     """What is around the box, one value per view.
 
     Attributes:
@@ -60,7 +60,7 @@ class Layout:
     to_picture: torch.Tensor
     to_box: torch.Tensor
     shrink: torch.Tensor
-    surround: Surround
+    surround: Frame
 
 
 def draw_layout(draws: Draws) -> Layout:
@@ -129,7 +129,7 @@ def draw_rotation(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     return degrees * (math.pi / 180), zoom
 
 
-def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor) -> Surround:
+def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor) -> Frame:
     """A fifth of the views get a caption, 8 % are padded to a square, a good fifth lie on a page.
 
     Args:
@@ -152,7 +152,7 @@ def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor) -> Su
     free_y = draws.uniform(-1, 1) * (canvas_height - height)
     x = torch.where(page, free_x, torch.zeros_like(width))
     y = torch.where(page, free_y, torch.where(caption, push, torch.zeros_like(height)))
-    return Surround(canvas_width, canvas_height, x, y, caption, below, band, page)
+    return Frame(canvas_width, canvas_height, x, y, caption, below, band, page)
 
 
 def inside(maps: torch.Tensor, size: int) -> torch.Tensor:

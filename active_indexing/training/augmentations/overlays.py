@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from active_indexing.training.augmentations.drawings import STICKER_SIZE, Drawings
-from active_indexing.training.augmentations.geometry import Surround, box_map
+from active_indexing.training.augmentations.geometry import Frame, box_map
 from active_indexing.training.augmentations.random_draws import Draws
 
 
@@ -38,9 +38,7 @@ def blend(views: torch.Tensor, rows: torch.Tensor, colours: torch.Tensor, opacit
     views[rows] = views[rows] * (1 - opacity) + colours * opacity
 
 
-def ground(
-    draws: Draws, images: torch.Tensor, drawings: Drawings, around: Surround, size: int
-) -> torch.Tensor:
+def ground(draws: Draws, images: torch.Tensor, drawings: Drawings, around: Frame, size: int) -> torch.Tensor:
     """What is visible around the boxes: a plain band with text, a drawn page, another image.
 
     Args:
@@ -75,7 +73,7 @@ def _pages(
     return torch.where(photo, sample(images[others], maps, size), sample(drawn, maps, size))
 
 
-def _caption_text(draws: Draws, views: torch.Tensor, drawings: Drawings, around: Surround, size: int) -> None:
+def _caption_text(draws: Draws, views: torch.Tensor, drawings: Drawings, around: Frame, size: int) -> None:
     """Letters in the bands: black on light and white on dark in 7 of 10, any colour in the rest."""
     rows = (around.caption & draws.chance(0.85)).nonzero()[:, 0]
     if not len(rows):

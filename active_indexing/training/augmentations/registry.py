@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from active_indexing.training.augmentations.sscd import STRONG_BLUR, WEAK_BLUR, SSCDEdits
 from active_indexing.training.augmentations.sscd_pil import PILEdits
-from active_indexing.training.augmentations.views import DrawnEdits, Recipe
+from active_indexing.training.augmentations.views import DrawnEdits, ViewMaker
 from active_indexing.training.config import TrainingConfig
 
 
-def build_edits(config: TrainingConfig) -> Recipe:
+def build_edits(config: TrainingConfig) -> ViewMaker:
     """What makes the views of a training."""
     if config.edits == "drawn":
         return DrawnEdits(config.seed)

@@ -17,7 +17,7 @@ from active_indexing.training.augmentations.random_draws import Draws
 ALIASING = 1.5
 
 
-class Recipe(Protocol):
+class ViewMaker(Protocol):
     """Makes training views of a batch of images; every draw comes from the generator it is given."""
 
     def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -52,7 +52,7 @@ class DrawnEdits:
         self.drawings = draw_all(seed, drawings)
 
     def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`Recipe`."""
+        """See :class:`ViewMaker`."""
         draws = Draws(generator, len(images), images.device)
         same = draws.chance(0.6)
         width = torch.where(same, 1.0, draws.uniform(0.8, 1.0))
@@ -66,7 +66,7 @@ class DrawnEdits:
         return (views * gain[:, None, None, None]).clamp(0, 1)
 
     def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`Recipe`."""
+        """See :class:`ViewMaker`."""
         draws = Draws(generator, len(images), images.device)
         pixels = images.float() / 255
         layout = draw_layout(draws)

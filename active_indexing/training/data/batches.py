@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from active_indexing.seeding import torch_generator_for
-from active_indexing.training.config import Source
-from active_indexing.training.data.image_arrays import Bank, make_bank
+from active_indexing.training.config import TrainingImages
+from active_indexing.training.data.image_arrays import ImageArray, make_bank
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Batches:
         ValueError: if a source has fewer images than one step takes.
     """
 
-    def __init__(self, banks: list[Bank], counts: list[int], seed: int, world_size: int = 1) -> None:
+    def __init__(self, banks: list[ImageArray], counts: list[int], seed: int, world_size: int = 1) -> None:
         for number, (bank, count) in enumerate(zip(banks, counts, strict=True)):
             if not 1 <= count * world_size <= len(bank):
                 raise ValueError(
@@ -61,7 +61,7 @@ class Batches:
         return batches
 
 
-def open_banks(sources: tuple[Source, ...], folder: Path) -> list[Bank]:
+def open_banks(sources: tuple[TrainingImages, ...], folder: Path) -> list[ImageArray]:
     """Banks of the sources, kept in ``folder`` for the next run.
 
     Args:
@@ -79,5 +79,5 @@ def open_banks(sources: tuple[Source, ...], folder: Path) -> list[Bank]:
         if not path.exists():
             for reason in make_bank(source.path, path, source.edge, source.limit):
                 print(f"left out {reason}")
-        banks.append(Bank(path))
+        banks.append(ImageArray(path))
     return banks

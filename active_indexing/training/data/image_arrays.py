@@ -21,7 +21,7 @@ from active_indexing.images.listing import find_images
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
-class Bank:
+class ImageArray:
     """Images of one size in a ``.npy`` file; only those that are asked for are read.
 
     Args:
@@ -99,7 +99,7 @@ def _images(source: Path) -> Iterator[tuple[str, np.ndarray | str]]:
     """Name, and the (H, W, 3) uint8 sRGB pixels or the reason why there are none."""
     for name, path in _tar_members(source) if source.is_file() else _files(source):
         try:
-            yield name, read(path).view
+            yield name, read(path).srgb
         except UnreadableImage as error:
             yield name, str(error)
 

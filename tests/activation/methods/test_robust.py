@@ -8,24 +8,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from active_indexing.activation.interface import Movement, Step, Task
+from active_indexing.activation.interface import ActivationJob, ActivationResult, Step
 from active_indexing.activation.methods.registry import activation_method
 from active_indexing.activation.methods.robust import robust
-from active_indexing.activation.perturbation.scaling import at_psnr, changed
+from active_indexing.activation.perturbation.scaling import perturbed, strength_for_psnr
 from active_indexing.activation.perturbation.steps import unit_rms
-from tests.activation.worlds import QUICK, described, descriptor, index_of, picture, scene, task
+from tests.activation.worlds import QUICK, context, described, descriptor, index_of, job, picture
 
 
-def levels(movement: Movement) -> np.ndarray:
+def levels(result: ActivationResult) -> np.ndarray:
     """(H, W, 3) change in grey levels, as the method made it."""
-    return movement.change.at(1.0, slice(None)).astype(int)
+    return result.change.at(1.0, slice(None)).astype(int)
 
 
-def same(one: Movement, other: Movement) -> bool:
+def same(one: ActivationResult, other: ActivationResult) -> bool:
     return np.array_equal(levels(one), levels(other)) and np.array_equal(one.entry, other.entry)
 
 
-def near(one: Movement, other: Movement) -> bool:
+def near(one: ActivationResult, other: ActivationResult) -> bool:
     """Equal but for the order of sums in batches of another size."""
     return (
         np.abs(levels(one) - levels(other)).max() <= 1
@@ -35,11 +35,11 @@ def near(one: Movement, other: Movement) -> bool:
     )
 
 
-def movements(tasks: Sequence[Task], **settings: object) -> list[Movement]:
-    return robust(tasks, scene(**settings))  # type: ignore[arg-type]
+def results(jobs: Sequence[ActivationJob], **settings: object) -> list[ActivationResult]:
+    return robust(jobs, context(**settings))  # type: ignore[arg-type]
 
 
-TASKS = [task(picture(seed, 40 + seed, 60 - 5 * seed), seed) for seed in range(3)]
+TASKS = [job(picture(seed, 40 + seed, 60 - 5 * seed), seed) for seed in range(3)]
 
 
 def test_the_default_method_is_robust_and_an_unknown_one_lists_the_known_ones() -> None:
@@ -54,64 +54,64 @@ def test_the_budget_is_never_exceeded_and_is_the_users(decibels: float) -> None:
     """Seen from the log: no step's perturbation is above the budget, and the last ones use it."""
     seen: list[tuple[int, Step]] = []
     config = replace(QUICK, psnr=decibels, iterations=8)
-    found = movements(TASKS, config=config, on_step=lambda image, step: seen.append((image, step)))
-    for number, movement in enumerate(found):
-        assert movement.psnr == pytest.approx(decibels, abs=1e-3)
+    found = results(TASKS, config=config, on_step=lambda image, step: seen.append((image, step)))
+    for number, result in enumerate(found):
+        assert result.psnr == pytest.approx(decibels, abs=1e-3)
         told = [step.psnr for image, step in seen if image == number]
         assert len(told) == 8
         assert told[0] == float("inf")  # it starts at the image itself
         # Clipping can only make what shows smaller than the perturbation, and by little in these pictures.
         assert min(told) > decibels - 0.5
-        view = TASKS[number].view
+        view = TASKS[number].srgb
         shown = 10 * np.log10(
-            255**2 / np.square(changed(view, movement.change, 1.0) - view.astype(float)).mean()
+            255**2 / np.square(perturbed(view, result.change, 1.0) - view.astype(float)).mean()
         )
         assert decibels - 1 < shown < decibels + 6
 
 
 def test_a_strength_stands_for_its_decibels() -> None:
-    (movement,) = movements(TASKS[:1], config=replace(QUICK, strength="gentle"))
-    assert movement.psnr == pytest.approx(46, abs=1e-3)
+    (result,) = results(TASKS[:1], config=replace(QUICK, strength="gentle"))
+    assert result.psnr == pytest.approx(46, abs=1e-3)
 
 
 @pytest.mark.parametrize("resize", ["square", "short_edge"])
 @pytest.mark.parametrize("factory", ["IVF8,PQ4x4np", "OPQ4_8,IVF8,PQ4x4np"])
 def test_an_image_gets_what_it_would_get_alone(resize: str, factory: str) -> None:
     by, index = descriptor(resize), index_of(factory)  # type: ignore[arg-type]
-    tasks = [
-        task(picture(seed, 40, 60), seed, by=by)  # short edges make them one group
+    jobs = [
+        job(picture(seed, 40, 60), seed, by=by)  # short edges make them one group
         for seed in range(3)
-    ] + [task(picture(3, 60, 25), 3, by=by)]
-    together = movements(tasks, index=index, resize=resize)
-    backwards = movements(tasks[::-1], index=index, resize=resize)[::-1]
-    for each, found, turned in zip(tasks, together, backwards, strict=True):
-        (alone,) = movements([each], index=index, resize=resize)
+    ] + [job(picture(3, 60, 25), 3, by=by)]
+    together = results(jobs, index=index, resize=resize)
+    backwards = results(jobs[::-1], index=index, resize=resize)[::-1]
+    for each, found, turned in zip(jobs, together, backwards, strict=True):
+        (alone,) = results([each], index=index, resize=resize)
         assert near(found, alone)
         assert near(turned, alone)
-        assert levels(alone).shape == each.view.shape
+        assert levels(alone).shape == each.srgb.shape
 
 
 def test_the_seed_decides_and_nothing_global_does() -> None:
-    (first,) = movements(TASKS[:1])
+    (first,) = results(TASKS[:1])
     torch.manual_seed(99)
     np.random.seed(99)
-    assert same(first, movements(TASKS[:1])[0])
-    assert not same(first, movements(TASKS[:1], seed=1)[0])
+    assert same(first, results(TASKS[:1])[0])
+    assert not same(first, results(TASKS[:1], seed=1)[0])
     other_id = replace(TASKS[0], image_id=7)
-    assert not same(first, movements([other_id])[0])
+    assert not same(first, results([other_id])[0])
 
 
 @pytest.mark.parametrize("factory", ["IVF8,PQ4x4np", "OPQ4_8,IVF8,PQ4x4np", "PQ4x4np", "Flat"])
 def test_the_loss_goes_down(factory: str) -> None:
     seen: list[Step] = []
     config = replace(QUICK, iterations=12, views=0, psnr=34.0)
-    movements(TASKS[:1], config=config, index=index_of(factory), on_step=lambda _, step: seen.append(step))
+    results(TASKS[:1], config=config, index=index_of(factory), on_step=lambda _, step: seen.append(step))
     assert seen[-1].loss < seen[0].loss
 
 
 def test_a_step_tells_what_it_saw() -> None:
     seen: list[tuple[int, Step]] = []
-    movements(TASKS, on_step=lambda image, step: seen.append((image, step)))
+    results(TASKS, on_step=lambda image, step: seen.append((image, step)))
     for number in range(3):
         steps = [step for image, step in seen if image == number]
         assert [step.gd_it for step in steps] == [0, 1, 2, 3]
@@ -127,8 +127,8 @@ def test_the_entry_lies_in_the_cell_that_was_aimed_at(factory: str, metric: str)
     """Without random edits the aim is the code of the image itself, and its cell the image's."""
     index = index_of(factory, metric)
     config = replace(QUICK, entry_views=0, views=1)
-    for each, movement in zip(TASKS, movements(TASKS, index=index, config=config), strict=True):
-        assert index.cells(movement.entry[None]) == index.cells(each.original[None])
+    for each, result in zip(TASKS, results(TASKS, index=index, config=config), strict=True):
+        assert index.cells(result.entry[None]) == index.cells(each.original[None])
 
 
 @pytest.mark.parametrize("factory", ["IVF8,PQ4x4np", "OPQ4_8,IVF8,PQ4x4np"])
@@ -136,10 +136,10 @@ def test_released_and_edited_copies_are_pulled_into_the_cell_of_the_entry(factor
     index = index_of(factory)
     config = replace(QUICK, iterations=15, views=3, psnr=28.0)
     homes, before, after = [], [], []
-    for each, movement in zip(TASKS, movements(TASKS, index=index, config=config), strict=True):
-        strength, _ = at_psnr(each.view, movement.change, 28.0)
-        moved = changed(each.view, movement.change, strength)
-        homes.append(movement.entry)
+    for each, result in zip(TASKS, results(TASKS, index=index, config=config), strict=True):
+        strength, _ = strength_for_psnr(each.srgb, result.change, 28.0)
+        moved = perturbed(each.srgb, result.change, strength)
+        homes.append(result.entry)
         before.append(each.original)
         after.append(described(moved, descriptor()))
     entries = index.cells(np.stack(homes))
@@ -153,7 +153,7 @@ def test_released_and_edited_copies_are_pulled_into_the_cell_of_the_entry(factor
 
 @pytest.mark.parametrize("metric", ["L2", "IP"])
 def test_entries_are_means_that_are_unit_vectors_for_inner_products_only(metric: str) -> None:
-    lengths = [np.linalg.norm(each.entry) for each in movements(TASKS, index=index_of("Flat", metric))]
+    lengths = [np.linalg.norm(each.entry) for each in results(TASKS, index=index_of("Flat", metric))]
     assert all(length <= 1 + 1e-5 for length in lengths)
     assert (max(np.abs(np.array(lengths) - 1)) < 1e-5) == (metric == "IP")
 
@@ -165,22 +165,22 @@ def test_entries_are_means_that_are_unit_vectors_for_inner_products_only(metric:
 def test_any_index_works_empty_or_full(factory: str, entries: int) -> None:
     index = index_of(factory, entries=entries)
     held, has_cells = index.ntotal, index.cell_geometry() is not None
-    for movement in movements(TASKS[:2], index=index, config=replace(QUICK, iterations=2)):
-        assert np.isfinite(movement.entry).all()
-        assert movement.entry.shape == (8,)
-        assert movement.entry.dtype == np.float32
-        assert levels(movement).any()
+    for result in results(TASKS[:2], index=index, config=replace(QUICK, iterations=2)):
+        assert np.isfinite(result.entry).all()
+        assert result.entry.shape == (8,)
+        assert result.entry.dtype == np.float32
+        assert levels(result).any()
         if not entries and not has_cells:  # there is nothing that it could be mistaken for
-            assert not any("nearest to its entry" in note for note in movement.notes)
+            assert not any("nearest to its entry" in note for note in result.notes)
     assert index.ntotal == held
 
 
 @pytest.mark.parametrize("views", [0, 1])
 @pytest.mark.parametrize("entry_views", [0, 1])
 def test_every_number_of_views_works(views: int, entry_views: int) -> None:
-    for movement in movements(TASKS, config=replace(QUICK, views=views, entry_views=entry_views)):
-        assert np.isfinite(movement.entry).all()
-        assert levels(movement).any()
+    for result in results(TASKS, config=replace(QUICK, views=views, entry_views=entry_views)):
+        assert np.isfinite(result.entry).all()
+        assert levels(result).any()
 
 
 def flat(level: int, height: int = 30, width: int = 20) -> np.ndarray:
@@ -195,42 +195,40 @@ def flat(level: int, height: int = 30, width: int = 20) -> np.ndarray:
 )
 def test_flat_and_tiny_images_survive(view: np.ndarray, resize: str) -> None:
     by = descriptor(resize)  # type: ignore[arg-type]
-    (movement,) = movements([task(view, by=by)], resize=resize, config=replace(QUICK, iterations=2))
-    assert np.isfinite(movement.entry).all()
-    assert movement.psnr is not None
-    assert np.isfinite(movement.psnr)
-    assert levels(movement).shape == view.shape
+    (result,) = results([job(view, by=by)], resize=resize, config=replace(QUICK, iterations=2))
+    assert np.isfinite(result.entry).all()
+    assert result.psnr is not None
+    assert np.isfinite(result.psnr)
+    assert levels(result).shape == view.shape
     if (view == view[0, 0]).all():
-        assert movement.psnr > 42.1
-        assert any(
-            note.startswith("hard to protect: nearly flat, so it is changed") for note in movement.notes
-        )
+        assert result.psnr > 42.1
+        assert any(note.startswith("hard to protect: nearly flat, so it is changed") for note in result.notes)
 
 
 def test_a_textured_image_has_no_note_of_flatness() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
-    (movement,) = movements([task(noise)])
-    assert not any("flat" in note for note in movement.notes)
+    (result,) = results([job(noise)])
+    assert not any("flat" in note for note in result.notes)
 
 
 def test_pixels_that_nobody_sees_neither_help_nor_count() -> None:
     view, alpha = picture(4, 48, 48), np.full((48, 48), 255, np.uint8)
     alpha[:, 24:] = 0
-    (half,), (whole,) = movements([task(view, alpha=alpha)]), movements([task(view)])
+    (half,), (whole,) = results([job(view, alpha=alpha)]), results([job(view)])
     hidden, seen = np.abs(levels(half)[:, 28:]).mean(), np.abs(levels(half)[:, :20]).mean()
     assert hidden < 0.3 * seen
     assert not same(half, whole)
 
 
 def test_an_image_of_which_nothing_shows_survives() -> None:
-    (movement,) = movements([task(picture(4), alpha=np.zeros((40, 30), np.uint8))])
-    assert np.isfinite(movement.entry).all()
-    assert np.isfinite(levels(movement)).all()
+    (result,) = results([job(picture(4), alpha=np.zeros((40, 30), np.uint8))])
+    assert np.isfinite(result.entry).all()
+    assert np.isfinite(levels(result)).all()
 
 
 def test_an_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU whose memory holds two images of this size."""
-    tasks, largest = [task(picture(seed, 40, 40), seed) for seed in range(5)], []
+    jobs, largest = [job(picture(seed, 40, 40), seed) for seed in range(5)], []
     apply = F.grid_sample
 
     def limited(pixels: torch.Tensor, *rest: object, **more: object) -> torch.Tensor:
@@ -239,13 +237,13 @@ def test_an_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.Monke
         largest.append(len(pixels))
         return apply(pixels, *rest, **more)  # type: ignore[arg-type]
 
-    alone = [movements([each])[0] for each in tasks]
+    alone = [results([each])[0] for each in jobs]
     monkeypatch.setattr(F, "grid_sample", limited)
-    assert all(near(*pair) for pair in zip(movements(tasks), alone, strict=True))
+    assert all(near(*pair) for pair in zip(results(jobs), alone, strict=True))
     assert max(largest) == 8
     monkeypatch.setattr(F, "grid_sample", lambda *_, **__: limited(torch.zeros(9)))
     with pytest.raises(torch.OutOfMemoryError):
-        movements(tasks[:1])
+        results(jobs[:1])
 
 
 def test_unit_rms_scales_each_to_one_and_leaves_nothing_at_nothing() -> None:

@@ -92,7 +92,7 @@ def test_a_flat_image_has_no_texture_not_even_at_its_border_and_little_room(leve
     texture = jnd.texture(flat(level, 20)[None])
     assert texture.shape == (1, 1, 20, 20)
     assert texture.abs().max() < 1e-5
-    assert jnd.room(texture).tolist() == pytest.approx([jnd.LEAST_ROOM])
+    assert jnd.budget_share(texture).tolist() == pytest.approx([jnd.LEAST_ROOM])
 
 
 def test_texture_grows_with_contrast_and_is_below_one() -> None:
@@ -101,7 +101,7 @@ def test_texture_grows_with_contrast_and_is_below_one() -> None:
     assert means == sorted(means)
     assert 0 <= found[0].min()
     assert found[-1].max() < 1
-    assert jnd.room(found[-1]).tolist() == [1.0]
+    assert jnd.budget_share(found[-1]).tolist() == [1.0]
 
 
 def test_texture_by_hand_at_an_edge_and_far_from_it() -> None:
@@ -119,7 +119,7 @@ def test_images_of_a_batch_have_their_own_texture_and_room() -> None:
     batch = torch.stack([flat(90, 12), noise(12, 12)])
     alone = [jnd.texture(each[None]) for each in batch]
     assert torch.equal(jnd.texture(batch), torch.cat(alone))
-    room = jnd.room(jnd.texture(batch))
+    room = jnd.budget_share(jnd.texture(batch))
     assert room[0] < room[1]
     half = torch.full((1, 1, 4, 4), jnd.FLAT_TEXTURE / 2)
-    assert jnd.room(half).tolist() == pytest.approx([max(0.5, jnd.LEAST_ROOM)])
+    assert jnd.budget_share(half).tolist() == pytest.approx([max(0.5, jnd.LEAST_ROOM)])

@@ -105,7 +105,7 @@ def test_timm_wins_where_both_have_an_optimizer_of_their_own() -> None:
 def test_a_torch_name_does_not_load_timm() -> None:
     code = (
         "import sys, torch\n"
-        "from active_indexing.optimisers import check_specs\n"
+        "from active_indexing.activation.perturbation.optimizers import check_specs\n"
         "check_specs('Adam,lr=1e-0', 'StepLR,step_size=3')\n"
         "assert not any(name.startswith('timm') for name in sys.modules)\n"
     )

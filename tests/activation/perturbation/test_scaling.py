@@ -9,11 +9,11 @@ from PIL import Image
 
 from active_indexing.activation.perturbation.scaling import (
     TOLERANCE,
-    EnlargedChange,
-    FullChange,
-    VisibleChange,
-    at_psnr,
-    changed,
+    FullPerturbation,
+    MaskedPerturbation,
+    UpsampledPerturbation,
+    perturbed,
+    strength_for_psnr,
 )
 from active_indexing.metrics import image_quality
 from tests.conftest import pattern
@@ -49,29 +49,31 @@ def slowly_enlarged(small: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("strength", [1.0, 0.4, 2.5])
 def test_an_enlarged_change_is_bilinear_within_a_level(size: tuple[int, int], strength: float) -> None:
     small = field(8, 6)
-    found = EnlargedChange(small, size).at(strength, WHOLE)
+    found = UpsampledPerturbation(small, size).at(strength, WHOLE)
     assert found.shape == (*size, 3)
     assert np.abs(found - strength * slowly_enlarged(small, size)).max() <= 1
 
 
 def test_a_change_of_nothing_is_nothing() -> None:
-    assert not EnlargedChange(np.zeros((4, 4, 3), np.float32), (9, 9)).at(5.0, WHOLE).any()
-    assert not EnlargedChange(field(4, 4), (9, 9)).at(0.0, WHOLE).any()
+    assert not UpsampledPerturbation(np.zeros((4, 4, 3), np.float32), (9, 9)).at(5.0, WHOLE).any()
+    assert not UpsampledPerturbation(field(4, 4), (9, 9)).at(0.0, WHOLE).any()
 
 
 def test_a_full_change_is_rounded_and_bounded() -> None:
-    change = FullChange(np.array([[[0.4, 0.6, -1.4], [300, -300, 99.0]]], dtype=np.float32))
+    change = FullPerturbation(np.array([[[0.4, 0.6, -1.4], [300, -300, 99.0]]], dtype=np.float32))
     assert change.at(1.0, WHOLE).tolist() == [[[0, 1, -1], [255, -255, 99]]]
     assert change.at(2.0, WHOLE)[0, 0].tolist() == [1, 1, -3]
     assert not change.at(0.0, WHOLE).any()
 
 
 @pytest.mark.parametrize(
-    "change", [FullChange(field(30, 20)), EnlargedChange(field(5, 4), (30, 20))], ids=["full", "enlarged"]
+    "change",
+    [FullPerturbation(field(30, 20)), UpsampledPerturbation(field(5, 4), (30, 20))],
+    ids=["full", "enlarged"],
 )
-def test_rows_of_a_change_are_rows_of_the_whole(change: FullChange | EnlargedChange) -> None:
+def test_rows_of_a_change_are_rows_of_the_whole(change: FullPerturbation | UpsampledPerturbation) -> None:
     alpha = noise(30, 20)[:, :, 0] // 200 * 100
-    for each in (change, VisibleChange(change, alpha)):
+    for each in (change, MaskedPerturbation(change, alpha)):
         whole = each.at(1.5, WHOLE)
         parts = [each.at(1.5, slice(top, top + 7)) for top in range(0, 30, 7)]
         assert np.array_equal(np.concatenate(parts), whole)
@@ -79,15 +81,15 @@ def test_rows_of_a_change_are_rows_of_the_whole(change: FullChange | EnlargedCha
 
 def test_pixels_are_clipped_by_hand() -> None:
     pixels = np.array([[[0, 250, 100], [3, 255, 128]]], dtype=np.uint8)
-    change = FullChange(np.array([[[-5, 9, 7], [-3, 1, -200]]], dtype=np.float32))
-    assert changed(pixels, change, 1.0).tolist() == [[[0, 255, 107], [0, 255, 0]]]
+    change = FullPerturbation(np.array([[[-5, 9, 7], [-3, 1, -200]]], dtype=np.float32))
+    assert perturbed(pixels, change, 1.0).tolist() == [[[0, 255, 107], [0, 255, 0]]]
     assert pixels[0, 0].tolist() == [0, 250, 100]
 
 
 def test_fully_transparent_pixels_stay_and_others_change() -> None:
     alpha = np.array([[0, 1], [255, 0]], dtype=np.uint8)
-    change = VisibleChange(FullChange(np.full((2, 2, 3), 4, np.float32)), alpha)
-    assert changed(np.full((2, 2, 3), 100, np.uint8), change, 1.0)[:, :, 0].tolist() == [
+    change = MaskedPerturbation(FullPerturbation(np.full((2, 2, 3), 4, np.float32)), alpha)
+    assert perturbed(np.full((2, 2, 3), 100, np.uint8), change, 1.0)[:, :, 0].tolist() == [
         [100, 104],
         [104, 100],
     ]
@@ -124,20 +126,23 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_image_meets_its_decibels_in_png(kind: str, asked: float) -> None:
     pixels = KINDS[kind]
-    for change in (EnlargedChange(field(16, 16), pixels.shape[:2]), FullChange(field(*pixels.shape[:2]))):
-        strength, met = at_psnr(pixels, change, asked)
+    for change in (
+        UpsampledPerturbation(field(16, 16), pixels.shape[:2]),
+        FullPerturbation(field(*pixels.shape[:2])),
+    ):
+        strength, met = strength_for_psnr(pixels, change, asked)
         assert met == pytest.approx(asked, abs=0.1)
-        assert image_quality.psnr(pixels, changed(pixels, change, strength)) == pytest.approx(met, abs=1e-9)
+        assert image_quality.psnr(pixels, perturbed(pixels, change, strength)) == pytest.approx(met, abs=1e-9)
 
 
 @pytest.mark.parametrize("asked", [34.0, 38.0, 42.0])
 @pytest.mark.parametrize("kind", ["waves", "middle grey"])
 def test_decibels_are_those_behind_a_lossy_format(kind: str, asked: float) -> None:
     pixels = KINDS[kind]
-    change = EnlargedChange(field(16, 16), pixels.shape[:2])
-    strength, met = at_psnr(pixels, change, asked, jpeg)
+    change = UpsampledPerturbation(field(16, 16), pixels.shape[:2])
+    strength, met = strength_for_psnr(pixels, change, asked, jpeg)
     assert met == pytest.approx(asked, abs=0.1)
-    assert image_quality.psnr(jpeg(pixels), jpeg(changed(pixels, change, strength))) == met
+    assert image_quality.psnr(jpeg(pixels), jpeg(perturbed(pixels, change, strength))) == met
 
 
 @pytest.mark.parametrize("asked", [38.0, 42.0, 46.0])
@@ -146,7 +151,7 @@ def test_a_photo_meets_its_decibels_within_the_tolerance(asked: float) -> None:
     rng = np.random.default_rng(0)
     for _ in range(3):
         pixels, peaks = pattern(rng, 375, 500), rng.laplace(size=(160, 160, 3)).astype(np.float32)
-        _, met = at_psnr(pixels, EnlargedChange(peaks, (375, 500)), asked)
+        _, met = strength_for_psnr(pixels, UpsampledPerturbation(peaks, (375, 500)), asked)
         assert met == pytest.approx(asked, abs=TOLERANCE)
 
 
@@ -157,30 +162,34 @@ def posterised(pixels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "pixels", "finish"),
     [
-        (FullChange(np.zeros((20, 20, 3), np.float32)), noise(20, 20), None),
-        (VisibleChange(FullChange(field(20, 20)), np.zeros((20, 20), np.uint8)), noise(20, 20), None),
-        (FullChange(np.ones((20, 20, 3), np.float32)), np.full((20, 20, 3), 255, np.uint8), None),
-        (FullChange(field(20, 20)), noise(20, 20), posterised),
-        (FullChange(field(1, 1)), noise(1, 1), None),
+        (FullPerturbation(np.zeros((20, 20, 3), np.float32)), noise(20, 20), None),
+        (
+            MaskedPerturbation(FullPerturbation(field(20, 20)), np.zeros((20, 20), np.uint8)),
+            noise(20, 20),
+            None,
+        ),
+        (FullPerturbation(np.ones((20, 20, 3), np.float32)), np.full((20, 20, 3), 255, np.uint8), None),
+        (FullPerturbation(field(20, 20)), noise(20, 20), posterised),
+        (FullPerturbation(field(1, 1)), noise(1, 1), None),
     ],
     ids=["nothing to scale", "all transparent", "all clipped", "four levels", "one pixel"],
 )
 def test_what_cannot_be_met_gets_the_nearest_trial_and_says_what_it_met(
-    change: FullChange | VisibleChange,
+    change: FullPerturbation | MaskedPerturbation,
     pixels: np.ndarray,
     finish: Callable[[np.ndarray], np.ndarray] | None,
 ) -> None:
-    strength, met = at_psnr(pixels, change, 50.0, finish)
+    strength, met = strength_for_psnr(pixels, change, 50.0, finish)
     assert np.isfinite(strength)
     assert abs(met - 50.0) > TOLERANCE
     done = finish or same
-    assert image_quality.psnr(done(pixels), done(changed(pixels, change, strength))) == met
+    assert image_quality.psnr(done(pixels), done(perturbed(pixels, change, strength))) == met
 
 
 def test_the_nearest_of_two_levels_is_taken() -> None:
     """Every value moves by the same whole number of levels: 48.13 dB at one, 42.11 at two."""
-    pixels, change = np.full((9, 9, 3), 128, np.uint8), FullChange(np.ones((9, 9, 3), np.float32))
+    pixels, change = np.full((9, 9, 3), 128, np.uint8), FullPerturbation(np.ones((9, 9, 3), np.float32))
     for asked, levels in ((47.0, 1), (43.0, 2), (60.0, 1)):
-        strength, met = at_psnr(pixels, change, asked)
+        strength, met = strength_for_psnr(pixels, change, asked)
         assert met == pytest.approx(20 * np.log10(255 / levels))
-        assert changed(pixels, change, strength)[0, 0, 0] == 128 + levels
+        assert perturbed(pixels, change, strength)[0, 0, 0] == 128 + levels

@@ -8,7 +8,7 @@ import pytest
 
 from active_indexing.evaluation.protocols import predictions
 from active_indexing.evaluation.protocols.predictions import GroundTruth, Predictions
-from active_indexing.extraction.named_descriptors import DescriptorSet, open_set, read_hdf5, write_hdf5
+from active_indexing.extraction.named_descriptors import NamedDescriptors, open_set, read_hdf5, write_hdf5
 from active_indexing.metrics import ranking
 
 THREE = Predictions(("Q1", "Q1", "Q2"), ("R1", "R2", "R1"), np.array([0.1 + 0.2, -1e-9, 2.0]))
@@ -18,9 +18,9 @@ def no_images(path: Path) -> Path:
     raise AssertionError(f"nothing to extract, got {path}")
 
 
-def a_set(names: list[str], dim: int = 3, seed: int = 0) -> DescriptorSet:
+def a_set(names: list[str], dim: int = 3, seed: int = 0) -> NamedDescriptors:
     vectors = np.random.default_rng(seed).normal(size=(len(names), dim)).astype(np.float32)
-    return DescriptorSet(tuple(names), vectors)
+    return NamedDescriptors(tuple(names), vectors)
 
 
 # Predictions

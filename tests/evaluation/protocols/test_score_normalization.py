@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_indexing.evaluation.protocols import codecs, exact_search
-from active_indexing.evaluation.protocols.exact_search import Candidates, Search
+from active_indexing.evaluation.protocols.exact_search import Candidates, ExactSearch
 from active_indexing.evaluation.protocols.score_normalization import (
     ScoreNormalization,
     parse_score_normalization,
@@ -24,7 +24,7 @@ def as_tuples(found: Candidates) -> list[tuple[int, int, float]]:
     return list(zip(found.queries.tolist(), found.references.tolist(), found.scores.tolist(), strict=True))
 
 
-def all_pairs(search: Search) -> list[tuple[int, int, float]]:
+def all_pairs(search: ExactSearch) -> list[tuple[int, int, float]]:
     """The obvious loop: every pair, scored in float64."""
     pairs = []
     for q, query in enumerate(search.queries.astype(float)):
@@ -107,7 +107,7 @@ def test_the_search_finds_what_the_loop_over_all_pairs_finds(
     queries: int, references: int, wanted: int, squared_l2: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    search = Search(
+    search = ExactSearch(
         rng.normal(size=(queries, 4)).astype(np.float32),
         rng.normal(size=(references, 4)).astype(np.float32),
         None if squared_l2 else rng.normal(size=queries),
@@ -130,7 +130,7 @@ def test_the_search_finds_what_the_loop_over_all_pairs_finds(
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(60, 8)).astype(np.float32)
-    search = Search(vectors[:20], vectors[10:], None, CPU)
+    search = ExactSearch(vectors[:20], vectors[10:], None, CPU)
     whole = exact_search.best_per_query(search, 7), exact_search.best_pairs(search, 31)
     monkeypatch.setattr(exact_search, "QUERY_BLOCK", 3)
     monkeypatch.setattr(exact_search, "REFERENCE_BLOCK", 4)
@@ -143,20 +143,20 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_copy_has_a_distance_of_exactly_0() -> None:
     vectors = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
-    found = exact_search.best_per_query(Search(vectors, vectors, None, CPU), 1)
+    found = exact_search.best_per_query(ExactSearch(vectors, vectors, None, CPU), 1)
     assert found.references.tolist() == list(range(30))
     assert found.scores.tolist() == [0.0] * 30
 
 
 def test_nothing_is_found_for_no_queries() -> None:
-    search = Search(np.zeros((0, 2), np.float32), TRAINING, None, CPU)
+    search = ExactSearch(np.zeros((0, 2), np.float32), TRAINING, None, CPU)
     assert as_tuples(exact_search.best_per_query(search, 3)) == []
     assert as_tuples(exact_search.best_pairs(search, 3)) == []
 
 
 def test_descriptors_of_two_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="queries have descriptors of 2 dimensions, references of 3"):
-        Search(QUERIES, np.zeros((1, 3), np.float32), None, CPU)
+        ExactSearch(QUERIES, np.zeros((1, 3), np.float32), None, CPU)
 
 
 # Codecs
