@@ -21,11 +21,12 @@ from active_indexing.config import RunConfig, configure
 if TYPE_CHECKING:
     from active_indexing.pipeline import RunSummary
 
-__all__ = ["RunConfig", "activate", "baseline", "configure", "run"]
+__all__ = ["RunConfig", "__version__", "activate", "baseline", "configure", "run"]
+__version__ = "0.2.0"
 
 
 def run(config: RunConfig) -> RunSummary:
-    """Do one arm of a run; ``main.py`` calls this.
+    """Do one arm of a run, from released files to report.html; the command line calls this.
 
     Args:
         config: from ``configure``.

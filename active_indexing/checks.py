@@ -1,6 +1,21 @@
-"""Ranges and choices of settings, with errors that name the flag."""
+"""Settings: the description of each, ranges and choices, with errors that name the flag."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
+
+
+def setting(default: Any, text: str, *, choices: Sequence[str] | None = None) -> Any:
+    """A field of a frozen dataclass of settings, with all that a flag of the same name shows.
+
+    Args:
+        default: immutable.
+        text: what it means and, as ``(default: ...)``, what ``None`` stands for.
+        choices: words that are allowed, for the flag; the dataclass checks them with :func:`one_of`.
+    """
+    return field(default=default, metadata={"help": text, "choices": choices})
 
 
 def at_least(name: str, value: int, least: int) -> None:

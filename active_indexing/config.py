@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from active_indexing.activation.config import ActivationConfig
-from active_indexing.checks import at_least, one_of
+from active_indexing.checks import at_least, one_of, setting
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.index.config import IndexConfig
@@ -24,40 +24,52 @@ EXISTING_MODES = ("resume", "overwrite")
 class RunConfig:
     """One arm of a run: what goes in, where it comes out, and every stage's settings.
 
-    Attributes:
-        data_dir: folder of images to protect (searched recursively), or one image.
-        output_dir: where everything is written.
-        active: move the images (active arm) or release them as they are (passive arm).
-        seed: seeds everything random.
-        batch_size: images that are moved together on an accelerator, fewer when its memory is too small; on a
-            CPU only ``debug`` counts them.
-        save_imgs: keep the released images; otherwise they are removed after evaluation.
-        save_format: format of the released images: ``png``, ``jpeg``, ``webp``, or ``same``, the one that
-            the input's name stands for (PNG when it stands for none of these).
-        save_quality: 1 to 100, of JPEG and lossy WebP; ``None`` keeps the tables of JPEG sources in JPEG
-            releases, and is 90 for the others.
-        workers: images in work at the same time; ``None`` is one per core, 0 does without worker processes.
-        device: torch device; ``None`` is a GPU when there is one.
-        existing: ``resume`` an earlier run of the same settings in ``output_dir``, or ``overwrite``.
-        verbose: 0 is silent but for errors, 1 shows progress and the summary.
-        log_freq: write the losses of every n-th step to ``activation_log.jsonl``; 0 is never.
-        debug: stop after the first six batches.
+    Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    data_dir: Path
-    output_dir: Path
-    active: bool = True
-    seed: int = 0
-    batch_size: int = 16
-    save_imgs: bool = True
-    save_format: str = "png"
-    save_quality: int | None = None
-    workers: int | None = None
-    device: str | None = None
-    existing: Literal["resume", "overwrite"] = "resume"
-    verbose: int = 1
-    log_freq: int = 0
-    debug: bool = False
+    data_dir: Path = field(
+        metadata={
+            "help": "folder of images to protect, searched recursively, or one image; never written to "
+            "(default: demo photos)"
+        }
+    )
+    output_dir: Path = field(
+        metadata={
+            "help": "where everything is written (default: output/active or output/passive, by --active)"
+        }
+    )
+    active: bool = setting(True, "move the images (True) or release them as they are (False)")
+    seed: int = setting(0, "seeds everything random")
+    batch_size: int = setting(
+        16,
+        "images that are moved together on an accelerator, fewer when its memory is too small; on a "
+        "CPU images are moved one by one and only --debug counts them",
+    )
+    save_imgs: bool = setting(
+        True, "keep the released images; otherwise they are removed after the evaluation"
+    )
+    save_format: str = setting(
+        "png",
+        "format of the released images; same: the one that each input's name stands for, PNG when it "
+        "stands for none of these",
+        choices=SAVE_FORMATS,
+    )
+    save_quality: int | None = setting(
+        None, "of JPEG and lossy WebP, 1 to 100 (default: the source's tables for JPEG of a JPEG, else 90)"
+    )
+    workers: int | None = setting(
+        None, "images in work at the same time (default: one per core; 0: no worker processes)"
+    )
+    device: str | None = setting(None, "torch device (default: a GPU when there is one)")
+    existing: Literal["resume", "overwrite"] = setting(
+        "resume",
+        "an output folder that holds a run: resume it if its settings are the same, or overwrite it",
+        choices=EXISTING_MODES,
+    )
+    report: bool = setting(True, "write report.html, the page about the run")
+    verbose: int = setting(1, "0: errors only; 1: progress and summary")
+    log_freq: int = setting(0, "write the losses of every n-th step to activation_log.jsonl; 0: never")
+    debug: bool = setting(False, "stop after the first six batches")
     descriptor: DescriptorConfig = field(default_factory=DescriptorConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     activation: ActivationConfig = field(default_factory=ActivationConfig)
@@ -122,11 +134,21 @@ def configure(**settings: Any) -> RunConfig:
     return RunConfig(**run, **parts)
 
 
+def types_of(kind: type) -> dict[str, type]:
+    """The type of every field of a dataclass of settings, without the ``None`` that stands for a default."""
+
+    def plain(hint: Any) -> type:
+        first = get_args(hint)[0] if get_args(hint) else hint
+        return first if isinstance(first, type) else type(first)  # Literal["resume", ...] holds words
+
+    return {name: plain(hint) for name, hint in get_type_hints(kind).items()}
+
+
 def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     """The settings of one dataclass, removed from ``given``."""
-    found = {}
+    found, types = {}, types_of(kind)
     for each in fields(kind):
         if each.name in given and each.name not in STAGES:
             value = given.pop(each.name)
-            found[each.name] = Path(value) if isinstance(value, str) and "Path" in str(each.type) else value
+            found[each.name] = Path(value) if isinstance(value, str) and types[each.name] is Path else value
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,12 @@ class RunSummary:
     Attributes:
         output_dir: where everything is.
         content: config, versions, fingerprints, counts, figures and timings.
+        report: the page about the run; ``None`` without ``report``, or where it could not be made.
     """
 
     output_dir: Path
     content: dict[str, Any]
+    report: Path | None = None
 
 
 def run(config: RunConfig) -> RunSummary:
@@ -97,7 +100,8 @@ def run(config: RunConfig) -> RunSummary:
         if not config.save_imgs:
             release.remove(evaluation.identity(_protected(release)))
         atomic.write_json(config.output_dir / "run.json", content)
-    return RunSummary(config.output_dir, content)
+        report = _write_report(config.output_dir) if config.report else None
+    return RunSummary(config.output_dir, content, report)
 
 
 def _release(
@@ -195,6 +199,16 @@ def _check_activation(config: RunConfig) -> None:
     target_rule(config.activation.target)
     settings = config.activation
     check_specs(settings.optimizer, settings.scheduler, settings.steps)
+
+
+def _write_report(output_dir: Path) -> Path | None:
+    from active_indexing.reporting.page import write_report  # loads matplotlib: not while images wait
+
+    try:
+        return write_report([output_dir])
+    except (ValueError, OSError) as error:  # the run is finished and stays so
+        warnings.warn(f"no report.html: {error}", stacklevel=2)
+        return None
 
 
 class _Clock:

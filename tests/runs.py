@@ -12,7 +12,7 @@ CSVS = ("manifest.csv", "retr_df.csv", "icd_df.csv", "failures.csv", "references
 
 
 def settings_of(toy: Toy, indexes: Path, **more: Any) -> dict[str, Any]:
-    """Settings of a quick run: no worker processes, two steps, a small index."""
+    """Settings of a quick run: no worker processes, two steps, a small index, no page."""
     quick: dict[str, Any] = {
         "model_name": "torchscript",
         "model_path": toy.model,
@@ -26,6 +26,7 @@ def settings_of(toy: Toy, indexes: Path, **more: Any) -> dict[str, Any]:
         "workers": 0,
         "verbose": 0,
         "device": "cpu",
+        "report": False,
     }
     return quick | more
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from active_indexing.checks import at_least, one_of
+from active_indexing.checks import at_least, one_of, setting
 
 LOSSES = ("cossim", "l2")
 
@@ -25,42 +25,45 @@ class ActivationConfig:
     ``optimizer`` to ``use_tanh`` belong to the published method, with the published program's defaults;
     ``views`` and ``entry_views`` to the robust one.
 
-    Attributes:
-        method: name in ``activation.registry.METHODS``.
-        psnr: decibels that a released file keeps of its input; ``None`` leaves it to ``strength``.
-        strength: ``gentle``, ``standard`` or ``strong``, see ``STRENGTHS``; ``None`` leaves it to the method
-            (robust: 42 dB; published: whatever ``scaling`` gives).
-        iterations: optimisation steps; ``None`` leaves them to the method, see ``STEPS``.
-        views: random edits of the image that each step looks at, besides the image.
-        entry_views: random edits whose descriptors make the aim, and again what the index remembers.
-        optimizer: ``Name,key=value,...`` of torch or timm.
-        scheduler: learning-rate schedule in the same syntax, or ``none``.
-        target: name in ``targets.TARGETS``.
-        loss_f: ``cossim`` (minus cosine) or ``l2`` (squared distance) between descriptor and target.
-        lambda_f: weight of the descriptor loss.
-        lambda_i: weight of the image loss (mean squared perturbation in normalised units).
-        use_attenuation: follow the just-noticeable-difference mask; off is a uniform bound.
-        scaling: multiplies the mask.
-        scale_channels: smaller bounds for the channels the eye sees best.
-        use_tanh: bound the perturbation with tanh.
+    Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    method: str = "robust"
-    psnr: float | None = None
-    strength: str | None = None
-    iterations: int | None = None
-    views: int = 4
-    entry_views: int = 16
-    optimizer: str = "Adam,lr=1e-0"
-    scheduler: str = "none"
-    target: str = "pq_recons"
-    loss_f: str = "cossim"
-    lambda_f: float = 1.0
-    lambda_i: float = 1e-2
-    use_attenuation: bool = True
-    scaling: float = 3.0
-    scale_channels: bool = True
-    use_tanh: bool = True
+    method: str = setting("robust", "activation method")
+    psnr: float | None = setting(
+        None, "decibels that a released file keeps of its input, 20 to 60 (default: by --strength)"
+    )
+    strength: str | None = setting(
+        None,
+        "gentle (46 dB), standard (42 dB) or strong (38 dB) (default: standard; published: by --scaling)",
+        choices=tuple(STRENGTHS),
+    )
+    iterations: int | None = setting(None, "optimisation steps (default: 12; published: 10)")
+    views: int = setting(4, "random edits that each step looks at, besides the image (robust)")
+    entry_views: int = setting(
+        16, "random edits whose descriptors make the aim, and again what the index remembers (robust)"
+    )
+    optimizer: str = setting("Adam,lr=1e-0", "Name,key=value,... of torch or timm (published)")
+    scheduler: str = setting(
+        "none", "learning-rate schedule, Name,key=value,... of torch or timm, or none (published)"
+    )
+    target: str = setting(
+        "pq_recons", "where images should land: pq_recons, ori_ft, ivf_cluster, ivf_cluster_half (published)"
+    )
+    loss_f: str = setting(
+        "cossim",
+        "loss between descriptor and target: minus cosine, or squared distance (published)",
+        choices=LOSSES,
+    )
+    lambda_f: float = setting(1.0, "weight of the descriptor loss (published)")
+    lambda_i: float = setting(
+        1e-2, "weight of the image loss, the mean squared perturbation in normalised units (published)"
+    )
+    use_attenuation: bool = setting(
+        True, "follow the just-noticeable-difference mask; False: one bound for all pixels (published)"
+    )
+    scaling: float = setting(3.0, "multiplies the bound of the perturbation (published)")
+    scale_channels: bool = setting(True, "smaller bounds for the channels the eye sees best (published)")
+    use_tanh: bool = setting(True, "bound the perturbation with tanh (published)")
 
     def __post_init__(self) -> None:
         at_least("iterations", self.steps, 1)

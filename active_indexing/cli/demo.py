@@ -6,10 +6,12 @@ packages' READMEs name the photographers and the licences.
 
 from __future__ import annotations
 
+import argparse
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from active_indexing.artefacts.atomic import write_bytes
+from active_indexing.cli.flags import Parser
 
 PHOTOS = (
     "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png",
@@ -18,6 +20,20 @@ PHOTOS = (
 )  # fmt: skip
 NON_MATCHING = ("horse.png", "logo.png", "microaneurysms.png", "phantom.png", "text.png")
 _PACKAGES = ("skimage.data", "sklearn.datasets.images")
+
+
+def add_parser(parser: Parser) -> None:
+    """Where the photos go."""
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("demo"), help="made when missing (default: %(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write them and say where they are."""
+    photos, non_matching = write_demo(arguments.folder)
+    print(f"{photos} holds photos to protect, {non_matching} pictures that are in no index")
+    return 0
 
 
 def write_demo(folder: Path) -> tuple[Path, Path]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_indexing.checks import at_least
+from active_indexing.checks import at_least, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptorConfig:
     """Which descriptor, from which weights, at which input size.
 
-    Attributes:
-        model_name: ``None`` (the embedded default descriptor, or TorchScript when ``model_path`` is
-            given), ``torchscript``, a published descriptor (``sscd_disc_mixup``, also with a layout and a
-            preprocessing, ``sscd_disc_mixup.classy@shortedge288``), or the name of a torchvision or timm
-            architecture.
-        model_path: weights or TorchScript file.
-        resize_size: square input size in pixels; ``None`` is the descriptor's own.
+    Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    model_name: str | None = None
-    model_path: Path | None = None
-    resize_size: int | None = None
+    model_name: str | None = setting(
+        None,
+        "torchscript, a published descriptor such as sscd_disc_mixup (downloaded once; also with a "
+        "layout and a preprocessing, sscd_disc_mixup.classy@shortedge288), or a torchvision or timm "
+        "architecture (default: the default descriptor, or torchscript with --model_path)",
+    )
+    model_path: Path | None = setting(None, "weights or TorchScript file (default: those of the model)")
+    resize_size: int | None = setting(
+        None, "square input size of the descriptor in pixels (default: its own)"
+    )
 
     def __post_init__(self) -> None:
         if self.resize_size is not None:

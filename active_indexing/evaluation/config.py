@@ -5,30 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_indexing.checks import at_least
+from active_indexing.checks import at_least, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """How released images are attacked and searched.
 
-    Attributes:
-        eval_retrieval: attack released images, search, write ``retr_df.csv``.
-        eval_icd: copy detection with random chains and non-matching queries, write ``icd_df.csv``.
-        query_nonmatch_dir: folder of images that are in no index; ``None`` leaves them out.
-        use_attacks_2: the grid of 104 attacks instead of the 15.
-        screenshot_template: ``web``, ``mobile`` or an image file.
-        kneighbors: results per query.
-        batch_size_eval: images per block of rows in the CSVs.
+    Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    eval_retrieval: bool = True
-    eval_icd: bool = True
-    query_nonmatch_dir: Path | None = None
-    use_attacks_2: bool = False
-    screenshot_template: str = "web"
-    kneighbors: int = 100
-    batch_size_eval: int = 128
+    eval_retrieval: bool = setting(True, "attack and search the released images: retr_df.csv")
+    eval_icd: bool = setting(True, "copy detection with random chains and non-matching queries: icd_df.csv")
+    query_nonmatch_dir: Path | None = setting(
+        None,
+        "images that are in no index, for copy detection (default: the demo's with the demo photos, "
+        "else none)",
+    )
+    use_attacks_2: bool = setting(False, "the grid of 104 attacks instead of the 15")
+    screenshot_template: str = setting("web", "web, mobile, or an image file")
+    kneighbors: int = setting(100, "results per query")
+    batch_size_eval: int = setting(128, "images per block of rows in the CSVs")
 
     def __post_init__(self) -> None:
         at_least("kneighbors", self.kneighbors, 1)

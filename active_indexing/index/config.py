@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_indexing.checks import at_least, one_of
+from active_indexing.checks import at_least, one_of, setting
 
 METRICS = ("L2", "IP")
 
@@ -18,26 +18,28 @@ MOST_ENTRIES = 16
 class IndexConfig:
     """Which index, trained from what and filled with what.
 
-    Attributes:
-        fts_training_path: descriptors (N, D) to train the index from, .pth, .pt or .npy; ``None``
-            uses the embedded index.
-        fts_reference_path: descriptors (N, D) added to the index before the protected images.
-        idx_dir: folder of trained indexes.
-        idx_factory: FAISS factory string. The default is the embedded index's factory
-            (the published program's was IVF4096,PQ8x8).
-        quant: ``L2`` or ``IP`` (inner product).
-        nprobe: IVF cells visited per query.
-        entries: codes per protected image, all under its id: what the method wants remembered, and
-            descriptors of the first ``entries - 1`` of ``entries.ENTRY_EDITS``.
+    Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    fts_training_path: Path | None = None
-    fts_reference_path: Path | None = None
-    idx_dir: Path = Path("indexes")
-    idx_factory: str = "IVF1024,PQ8x8"
-    quant: str = "L2"
-    nprobe: int = 1
-    entries: int = 1
+    fts_training_path: Path | None = setting(
+        None, "descriptors (N, D) to train the index from, .pth, .pt or .npy (default: embedded index)"
+    )
+    fts_reference_path: Path | None = setting(
+        None,
+        "descriptors (N, D) that the index holds before the protected images (default: those of the "
+        "embedded index)",
+    )
+    idx_dir: Path = setting(Path("indexes"), "folder of trained indexes")
+    idx_factory: str = setting("IVF1024,PQ8x8", "FAISS factory string")
+    quant: str = setting(
+        "L2", "metric of the index: squared L2 distance, or inner product (IP)", choices=METRICS
+    )
+    nprobe: int = setting(1, "IVF cells of the index visited per query")
+    entries: int = setting(
+        1,
+        "codes that the index holds per protected image, all under its id, 1 to 16: more find more "
+        "edited copies",
+    )
 
     def __post_init__(self) -> None:
         one_of("quant", self.quant, METRICS)

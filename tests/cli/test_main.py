@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import pytest
 
 import active_indexing
-import main
-from active_indexing.config import STAGES, RunConfig
+from active_indexing.cli import main
+from active_indexing.cli import run as run_command
+from active_indexing.config import STAGES, RunConfig, configure
+
+ROOT = Path(__file__).parents[2]
 
 # reference: table of flags of the published program
 PUBLISHED = (
@@ -26,7 +34,7 @@ BOOLEANS = (
 
 
 def actions() -> Iterator[argparse.Action]:
-    return (action for action in main.parser()._actions if action.dest != "help")
+    return (action for action in main.parser_of("run")._actions if action.dest not in ("help", "config"))
 
 
 def test_every_published_flag_is_there() -> None:
@@ -47,7 +55,7 @@ def test_defaults_are_those_of_the_dataclasses() -> None:
 
 
 def test_the_help_explains_every_flag_and_invents_no_path() -> None:
-    text = " ".join(main.parser().format_help().split())
+    text = " ".join(main.parser_of("run").format_help().split())
     assert "path/to" not in text
     for action in actions():
         assert f"--{action.dest}" in text
@@ -56,7 +64,7 @@ def test_the_help_explains_every_flag_and_invents_no_path() -> None:
 
 
 def config(*argv: str) -> RunConfig:
-    return main.config_of(main.parser().parse_args(["--data_dir", "photos", *argv]))
+    return run_command.config_of(main.parser_of("run").parse_args(["--data_dir", "photos", *argv]))
 
 
 def test_flags_become_settings() -> None:
@@ -93,7 +101,7 @@ def test_booleans_are_strict(name: str, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--activ", "True"], "unrecognized arguments: --activ True"),
+        (["--activ", "True"], "unrecognized arguments: --activ True; did you mean --active?"),
         (["--iterations", "ten"], "argument --iterations: invalid int value: 'ten'"),
         (["--quant", "cosine"], "argument --quant: invalid choice: 'cosine'"),
         (["--loss_f", "l1"], "argument --loss_f: invalid choice: 'l1'"),
@@ -158,10 +166,112 @@ def test_an_interrupted_run_says_how_to_go_on(
 def test_without_data_the_demo_set_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     asked = result(monkeypatch, KeyboardInterrupt())
-    main.main([])
+    main.main(["run"])
     assert asked[0].data_dir == Path("output/demo/photos")
     assert asked[0].evaluation.query_nonmatch_dir == Path("output/demo/non_matching")
     main.main(["--query_nonmatch_dir", "mine"])
     assert asked[1].evaluation.query_nonmatch_dir == Path("mine")
     main.main(["--data_dir", "photos"])
     assert asked[2].evaluation.query_nonmatch_dir is None
+
+
+def written(folder: Path, **settings: object) -> Path:
+    """The run.json that a run with these settings leaves."""
+    content = {"config": asdict(configure(data_dir="photos", output_dir="out", **settings))}
+    path = folder / "run.json"
+    path.write_text(json.dumps(content, default=str))
+    return path
+
+
+def test_a_run_is_repeated_from_its_run_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = written(tmp_path, psnr=44.0, nprobe=3, eval_icd=False, model_path="weights.pt")
+    asked = result(monkeypatch, KeyboardInterrupt())
+    main.main(["--config", str(path)])
+    assert asked[0] == configure(
+        data_dir="photos", output_dir="out", psnr=44.0, nprobe=3, eval_icd=False, model_path="weights.pt"
+    )
+    main.main(["--nprobe", "5", "--config", str(path), "--output_dir", "again", "--eval_icd", "True"])
+    assert (asked[1].index.nprobe, asked[1].activation.psnr) == (5, 44.0)
+    assert (asked[1].output_dir, asked[1].evaluation.eval_icd) == (Path("again"), True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "--config wants the run.json of a finished run, and .*run.json is none"),
+        ("nothing", "--config wants the run.json of a finished run"),
+        ('{"config": 3}', "--config wants the run.json of a finished run"),
+        ('{"config": {"seed": 3, "colour": 1}}', "holds settings of another version: colour"),
+        ('{"config": {"data_dir": "photos", "index": {"nprobe": 0}}}', "--nprobe must be at least 1, got 0"),
+        ('{"config": {"data_dir": "photos", "seed": "x"}}', "argument --seed: invalid int value: 'x'"),
+    ],
+)
+def test_a_file_that_is_no_run_json_is_refused(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text(content)
+    assert code_of(["--config", str(tmp_path / "run.json")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def code_of(argv: list[str]) -> int:
+    try:
+        return main.main(argv)
+    except SystemExit as left:
+        return int(str(left.code))
+
+
+def test_without_a_command_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == main.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, sentence in main.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(sentence)}$", shown, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: active-indexing {name} ")
+    command = importlib.import_module(f"active_indexing.cli.{name}")
+    assert command.__doc__.splitlines()[0] in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["relase"], "unknown command 'relase'"),
+        (["rum"], "unknown command 'rum'; did you mean run?"),
+        (["zebra"], "unknown command 'zebra'; active-indexing --help lists them."),
+        (["run", "--iteration", "3"], "unrecognized arguments: --iteration 3; did you mean --iterations?"),
+        (["run", "--save-format=png"], "--save-format=png; did you mean --save_format?"),
+        (["run", "--zebra"], "unrecognized arguments: --zebra\n"),
+        (["report"], "the following arguments are required: OUTPUT"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_word(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"active-indexing {active_indexing.__version__}\n"
+
+
+def test_help_and_typos_need_neither_torch_nor_faiss() -> None:
+    program = (
+        "import sys; from active_indexing.cli.main import main; main(['--version']); main(['rum']);"
+        "assert not {'torch', 'faiss', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_m_is_the_command() -> None:
+    for argv in (["-m", "active_indexing", "--version"], ["main.py", "--help"]):
+        done = subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(("active-indexing ", "usage: main.py "))

@@ -21,7 +21,6 @@ import pytest
 from PIL import Image
 
 import active_indexing
-import main
 from active_indexing.artefacts.csv_tables import parse_id_cell
 from active_indexing.artefacts.journal import KeyedJournal
 from active_indexing.release import image
@@ -79,7 +78,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
 def started(settings: dict[str, Any]) -> Iterator[subprocess.Popen]:
     """The program in a process group of its own, killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, str(Path(main.__file__).resolve()), *flags(settings)],
+        [sys.executable, "-m", "active_indexing", *flags(settings)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -109,7 +108,8 @@ def descendants(group: int) -> set[int]:
 
 FORKING = """
 import os, sys
-import main, active_indexing.pipeline
+import active_indexing.pipeline
+from active_indexing.cli import main
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -129,7 +129,7 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_not(
     before: dict[str, tuple[int, int]] = {}
     with subprocess.Popen(
         [sys.executable, "-c", FORKING],  # imports once, forks once a run
-        cwd=Path(main.__file__).parent,
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

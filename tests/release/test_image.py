@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import main
+from active_indexing.cli import main
 from active_indexing.images import decoding
 from active_indexing.images.encoding import format_of
 from active_indexing.metrics import image_quality

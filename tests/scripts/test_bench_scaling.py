@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import main as command_line
+from active_indexing.cli.main import parser_of
 from scripts import bench_scaling
 from scripts.benches import made_up
 from tests.conftest import Toy
@@ -58,7 +58,7 @@ def test_complete_runs_get_flags_that_main_understands(
     assert bench_scaling.main([*flags, "--", "--eval_icd", "False"]) == 0
     command = without_complete_runs[0]
     assert command[:2] == [sys.executable, "main.py"]
-    understood = command_line.parser().parse_args(command[2:])
+    understood = parser_of("run").parse_args(command[2:])
     assert understood.model_path == toy.model
     assert understood.eval_icd is False
     assert not (tmp_path / "batches.csv").exists()

@@ -1,0 +1,89 @@
+"""The command ``active-indexing``: one module of this package per command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from active_indexing.cli.flags import Parser, did_you_mean
+
+PROG = "active-indexing"
+COMMANDS = {
+    "run": "release a folder of images, activated or as they are, and evaluate it",
+    "report": "one page about finished runs, side by side",
+    "demo": "write the demo photos into a folder",
+}
+"""Command to one sentence. ``cli/NAME.py`` has a docstring, which is shown, ``add_parser(parser)``, which
+adds the flags, ``run(arguments)``, which does it and returns the exit code, and perhaps
+``parse(parser, argv)``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line.
+
+    Flags without a command are those of ``run``.
+
+    Returns:
+        0 when it was done, 1 when nothing could be done, 2 for wrong flags or files, 130 when interrupted;
+        running the same command again goes on.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if given[0] == "--version":
+        from active_indexing import __version__
+
+        print(f"{PROG} {__version__}")
+        return 0
+    name = "run" if given[0].startswith("-") else given.pop(0)
+    if name not in COMMANDS:
+        meant = did_you_mean(name, COMMANDS)
+        print(f"error: unknown command {name!r}{meant or f'; {PROG} --help lists them.'}", file=sys.stderr)
+        return 2
+    return _done(import_module(f"active_indexing.cli.{name}"), name, given)
+
+
+def overview() -> str:
+    """What ``--help`` shows without a command."""
+    lines = [f"  {name:<12}{sentence}" for name, sentence in COMMANDS.items()]
+    return "\n".join(
+        (
+            f"usage: {PROG} COMMAND ...",
+            "",
+            *lines,
+            "",
+            f"{PROG} COMMAND --help explains one; flags without a command are those of run.",
+        )
+    )
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of one command."""
+    return _parser(import_module(f"active_indexing.cli.{name}"), name)
+
+
+def _parser(command: ModuleType, name: str) -> Parser:
+    program = Path(sys.argv[0]).name
+    parser = Parser(
+        prog=program if (program, name) == ("main.py", "run") else f"{PROG} {name}",
+        description=command.__doc__,
+    )
+    command.add_parser(parser)
+    return parser
+
+
+def _done(command: ModuleType, name: str, argv: list[str]) -> int:
+    parser = _parser(command, name)
+    try:
+        parse = getattr(command, "parse", Parser.parse_args)
+        return int(command.run(parse(parser, argv)))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
