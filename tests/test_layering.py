@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,10 @@ PARTS = {
     "training": (
         "distributed",
         "optimization",
-        "augmentations",
         "objectives",
-        "data",
         "config",
+        "augmentations",
+        "data",
         "recipes",
         "*",
     ),
@@ -87,6 +88,7 @@ def room_of(module: str) -> str:
     return inner(module).split(".")[0]
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Full names of all modules that a file imports, also inside functions."""
     found = set()
@@ -100,6 +102,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+@cache
 def own_imports(path: Path) -> set[str]:
     """Modules of this package that a file imports, not what it takes from them."""
     names = {name_of(module) for module in MODULES} - {"active_indexing"}
