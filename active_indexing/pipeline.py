@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from active_indexing.activation.methods.registry import activation_method
-from active_indexing.activation.objectives.targets import check_target, target_rule
-from active_indexing.activation.perturbation.optimizers import check_specs
+from active_indexing.activation.methods.registry import activation_method, check_settings
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -70,8 +68,8 @@ def run(config: RunConfig) -> RunSummary:
     prepared = prepare_index(
         config.index, descriptor.dim, fingerprint, seed=config.seed, progress=config.verbose > 0
     )
-    if config.active and config.activation.method == "published":
-        check_target(config.activation.target, prepared.index)
+    if config.active:
+        activation_method(config.activation.method).check(config.activation, prepared.index)
     evaluation = EvaluationHarness(
         config.evaluation,
         config.index,
@@ -142,7 +140,7 @@ def release_header(config: RunConfig, descriptor: str, index: dict[str, Any]) ->
         descriptor: fingerprint of the descriptor.
         index: what made the index.
     """
-    apart = config.active and config.activation.method == "robust"
+    apart = config.active and activation_method(config.activation.method).depends_on_references
     return {
         "active": config.active,
         "seed": config.seed,
@@ -195,10 +193,9 @@ def _sources(config: RunConfig) -> list[SourceImage]:
 
 def _check_activation(config: RunConfig) -> None:
     """In both arms, so that the passive one, often run first, tells of a mistake too."""
-    activation_method(config.activation.method)
-    target_rule(config.activation.target)
-    settings = config.activation
-    check_specs(settings.optimizer, settings.scheduler, settings.steps)
+    useless = check_settings(config.activation)
+    if useless and config.active:
+        warnings.warn(useless, stacklevel=3)
 
 
 def _write_report(output_dir: Path) -> Path | None:

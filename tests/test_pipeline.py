@@ -260,8 +260,8 @@ def test_which_attacks_run_changes_no_row_of_another(
 def edits_registry() -> dict:
     from active_indexing.attacks import registry
 
-    assert registry.EDITS["hue"][0] is edits.hue
-    return registry.EDITS
+    assert registry._OWN["hue"][0] is edits.hue
+    return registry._OWN
 
 
 def test_inner_product_and_another_template(
@@ -444,3 +444,16 @@ def test_a_wrong_file_leaves_with_2_and_one_line(
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert len(told.splitlines()) == 1
+
+
+def test_settings_that_the_method_does_not_know_are_told_with_the_method_that_does(
+    toy: Toy, tmp_path: Path
+) -> None:
+    images = take_images(toy, tmp_path / "images", 2)
+    settings = settings_of(toy, tmp_path / "indexes") | {"eval_retrieval": False, "eval_icd": False}
+    config = active_indexing.configure(
+        data_dir=images, output_dir=tmp_path / "out", scaling=2.0, target="ori_ft", **settings
+    )
+    expected = r"--method robust makes no use of --target, --scaling \(known to --method published\)"
+    with pytest.warns(UserWarning, match=expected):
+        active_indexing.run(config)

@@ -10,10 +10,6 @@ from active_indexing.checks import at_least, one_of, setting
 LOSSES = ("cossim", "l2")
 
 
-STEPS = {"robust": 12, "published": 10}
-"""Optimisation steps: more gain nothing on photos 200-263; published active_indexing default."""
-
-
 STRENGTHS = {"gentle": 46.0, "standard": 42.0, "strong": 38.0}
 """PSNR in decibels of each strength: the published method is at 38 with its defaults, 42.6 in its paper."""
 
@@ -28,7 +24,7 @@ class ActivationConfig:
     Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    method: str = setting("robust", "activation method")
+    method: str = setting("robust", "activation method: robust, published, a plug-in's, or module:name")
     psnr: float | None = setting(
         None, "decibels that a released file keeps of its input, 20 to 60 (default: by --strength)"
     )
@@ -66,7 +62,8 @@ class ActivationConfig:
     use_tanh: bool = setting(True, "bound the perturbation with tanh (published)")
 
     def __post_init__(self) -> None:
-        at_least("iterations", self.steps, 1)
+        if self.iterations is not None:
+            at_least("iterations", self.iterations, 1)
         at_least("views", self.views, 0)
         at_least("entry_views", self.entry_views, 0)
         if self.strength is not None:
@@ -81,11 +78,6 @@ class ActivationConfig:
                 raise ValueError(f"--{name} must be a finite number, got {getattr(self, name)}.")
         if not self.scaling > 0:
             raise ValueError(f"--scaling must be positive, got {self.scaling}.")
-
-    @property
-    def steps(self) -> int:
-        """Optimisation steps."""
-        return STEPS.get(self.method, 1) if self.iterations is None else self.iterations
 
     @property
     def budget(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -81,7 +81,42 @@ class ActivationResult:
     notes: tuple[str, ...] = ()
 
 
-Method = Callable[[Sequence[ActivationJob], ActivationContext], list[ActivationResult]]
+Move = Callable[[Sequence[ActivationJob], ActivationContext], list[ActivationResult]]
+"""Moves several images; what becomes of one does not depend on the others."""
+
+
+def _accept_all(config: ActivationConfig, index: VectorIndex | None) -> None:
+    """Nothing to check."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of activation: all that the rest of the program knows about it.
+
+    Attributes:
+        move: does the work.
+        steps: optimisation steps unless ``--iterations`` says otherwise.
+        settings: fields of ``ActivationConfig`` that mean something to it, besides those that mean something
+            to every method (``method``, ``psnr``, ``strength``, ``iterations``).
+        depends_on_references: whether released files depend on the references that the index holds.
+        check: raises ValueError for settings that it can't do, or that the index can't serve; called with
+            ``None`` before there is an index.
+    """
+
+    move: Move
+    steps: int = 1
+    settings: frozenset[str] = frozenset()
+    depends_on_references: bool = False
+    check: Callable[[ActivationConfig, VectorIndex | None], None] = _accept_all
+
+    def ignored(self, config: ActivationConfig) -> list[str]:
+        """Names of settings that were changed and mean nothing to this method."""
+        known = self.settings | {"method", "psnr", "strength", "iterations"}
+        return [
+            each.name
+            for each in fields(config)
+            if each.name not in known and getattr(config, each.name) != each.default
+        ]
 
 
 def opacity(alpha: np.ndarray) -> Tensor:

@@ -1,6 +1,7 @@
 """The attacks by name, and the two published lists of them.
 
-Adding an attack is one function in ``edits`` and one line in :data:`EDITS`.
+Adding an attack is one function in ``edits`` and one line in :data:`EDITS`; from outside, one function of an
+RGB image that gives an RGB image: an entry point of ``active_indexing.attacks``, or ``module:function``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,12 +17,15 @@ from PIL import Image
 from active_indexing.attacks import chain, edits
 from active_indexing.attacks.failure import AttackFailed, failures_reported
 from active_indexing.attacks.screenshots import check_template
+from active_indexing.registry import Registry
 
 AUTO = "auto"  # a random chain that is counted under this one name
 RANDOM_CHAIN = "random_chain"  # a random chain that is reported with its own name and parameters
 
-# name -> (function, names of its parameters)
-EDITS: dict[str, tuple[Callable[..., Image.Image], tuple[str, ...]]] = {
+Edit = tuple[Callable[..., Image.Image], tuple[str, ...]]
+"""A function of an RGB image, and the names of its parameters."""
+
+_OWN: dict[str, Edit] = {
     "none": (edits.none, ()),
     "meme_format": (edits.meme_format, ()),
     "overlay_onto_screenshot": (edits.overlay_onto_screenshot, ("template",)),
@@ -37,10 +42,20 @@ EDITS: dict[str, tuple[Callable[..., Image.Image], tuple[str, ...]]] = {
     "hflip": (edits.hflip, ()),
     "vflip": (edits.vflip, ()),
 }
-ATTACKS: dict[str, tuple[str, ...]] = {name: parameters for name, (_, parameters) in EDITS.items()} | {
+
+
+def _plugin(function: Any) -> Edit:
+    if not callable(function):
+        raise TypeError(f"it is a {type(function).__name__}; expected a function of an RGB image")
+    return function, ()
+
+
+EDITS: Registry[Edit] = Registry("attack", _OWN, group="active_indexing.attacks", accept=_plugin)
+ATTACKS: dict[str, tuple[str, ...]] = {name: parameters for name, (_, parameters) in _OWN.items()} | {
     AUTO: (),
     RANDOM_CHAIN: (),
 }
+"""This package's own attacks with the names of their parameters."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ class Attack:
     """One attack of a list; picklable and hashable.
 
     Attributes:
-        name: key of :data:`ATTACKS`.
+        name: key of :data:`ATTACKS` or :data:`EDITS`, or ``module:function``.
         params: swept parameters, (name, value) pairs; the CSV shows the first value.
         options: settings that are the same for a whole run, (name, value) pairs; not shown in the CSV.
 
@@ -91,11 +106,10 @@ class Attack:
     options: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in ATTACKS:
-            raise ValueError(f"unknown attack {self.name!r}; choose from {', '.join(ATTACKS)}")
+        parameters = ATTACKS[self.name] if self.name in ATTACKS else EDITS[self.name][1]
         given = [name for name, _ in (*self.params, *self.options)]
-        if sorted(given) != sorted(ATTACKS[self.name]):
-            expected = ", ".join(ATTACKS[self.name]) or "none"
+        if sorted(given) != sorted(parameters):
+            expected = ", ".join(parameters) or "none"
             raise ValueError(f"attack {self.name!r} got parameters {given}, expected: {expected}")
 
     @property

@@ -23,6 +23,7 @@ class EvaluationConfig:
         "else none)",
     )
     use_attacks_2: bool = setting(False, "the grid of 104 attacks instead of the 15")
+    more_attacks: str = setting("", "attacks to add, name,name: of plug-ins, or module:function")
     screenshot_template: str = setting("web", "web, mobile, or an image file")
     kneighbors: int = setting(100, "results per query")
     batch_size_eval: int = setting(128, "images per block of rows in the CSVs")

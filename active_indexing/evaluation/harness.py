@@ -27,13 +27,14 @@ _CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
 
 
 def chosen_attacks(config: EvaluationConfig) -> tuple[Attack, ...]:
-    """The 15 attacks or the 104.
+    """The 15 attacks or the 104, and those that the user adds.
 
     Raises:
         ValueError, FileNotFoundError: the screenshot template can't be used, whichever list was chosen.
     """
     default = default_attacks(config.screenshot_template)
-    return attacks_2() if config.use_attacks_2 else default
+    more = [Attack(name.strip()) for name in config.more_attacks.split(",") if name.strip()]
+    return (*(attacks_2() if config.use_attacks_2 else default), *more)
 
 
 def non_matching_queries(config: EvaluationConfig) -> list[QueryImage]:

@@ -7,6 +7,7 @@ where the centroid of that cell is, and what the index would remember of it. The
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -17,6 +18,7 @@ from active_indexing.index.native_output import reason, without_native_lines
 from active_indexing.index.neighbours import Neighbours, best_ids, most_of_one
 from active_indexing.index.training_sizes import TrainingSizes, training_sizes
 from active_indexing.index.vectors import checked
+from active_indexing.registry import Registry
 
 _METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 
@@ -254,17 +256,25 @@ class VectorIndex:
         return checked(descriptors, self.dim, self.factory, what)
 
 
+INDEX_TYPES: Registry[Callable[[int, int], faiss.Index]] = Registry(
+    "index type", {}, group="active_indexing.index_types"
+)
+"""Index types besides those of FAISS's factory: (dimensions, FAISS metric) to an untrained index."""
+
+
 def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
     """An empty, untrained index.
 
     Args:
-        factory: FAISS factory string, e.g. ``IVF4096,PQ8x8``.
+        factory: FAISS factory string, e.g. ``IVF4096,PQ8x8``, or ``module:function`` of ``INDEX_TYPES``.
         metric: ``L2`` or ``IP``.
         dim: length of the descriptors.
 
     Raises:
         ValueError: FAISS can't make such an index for this metric and dimension.
     """
+    if ":" in factory:
+        return VectorIndex(INDEX_TYPES[factory](dim, _METRICS[metric]), factory, metric)
     if factory.startswith("IDMap"):
         raise ValueError(f"{factory}: ids are kept for every index; leave the IDMap out.")
     try:

@@ -76,14 +76,16 @@ class ImageReleaser:
         self._context = ActivationContext(descriptor, index, activation, config.seed, on_step=on_step)
         self._folder = folder
         self._budget = SharedBudget(PIXELS_AT_ONCE)
-        method = activation_method(activation.method)
+        move = activation_method(activation.method).move
         if self._context.device.type == "cpu":  # every thread computes its own image
-            self._move: Callable[[ActivationJob], ActivationResult] = lambda job: method(
-                [job], self._context
-            )[0]
+
+            def alone(job: ActivationJob) -> ActivationResult:
+                return move([job], self._context)[0]
+
+            self._move: Callable[[ActivationJob], ActivationResult] = alone
         else:
             self._move = MicroBatcher[ActivationJob, ActivationResult](
-                lambda jobs: method(jobs, self._context), config.batch_size
+                lambda jobs: move(jobs, self._context), config.batch_size
             )
 
     def release(self, source: SourceImage, names: Sequence[str]) -> Released:

@@ -8,8 +8,6 @@ from typing import Any
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.methods.registry import activation_method
-from active_indexing.activation.objectives.targets import target_rule
-from active_indexing.activation.perturbation.optimizers import check_specs
 
 PASSIVE = "passive"
 PUBLISHED = "published"
@@ -122,9 +120,7 @@ def _value(spec: str, key: str, text: str, default: Any) -> Any:
 
 def _checked(spec: str, config: ActivationConfig) -> ActivationConfig:
     try:
-        activation_method(config.method)
-        target_rule(config.target)
-        check_specs(config.optimizer, config.scheduler, config.steps)
+        activation_method(config.method).check(config, None)
     except ValueError as error:
         raise ValueError(f"--methods {spec}: {error}") from error
     return config

@@ -5,7 +5,14 @@ import pytest
 
 from active_indexing.attacks import chain
 from active_indexing.attacks.failure import AttackFailed
-from active_indexing.attacks.registry import ATTACKS, EDITS, RANDOM_CHAIN, Attack, attacks_2, default_attacks
+from active_indexing.attacks.registry import (
+    _OWN,
+    ATTACKS,
+    RANDOM_CHAIN,
+    Attack,
+    attacks_2,
+    default_attacks,
+)
 from tests.attacks.conftest import made_up
 
 PUBLISHED = [
@@ -127,7 +134,7 @@ def test_errors_about_an_image_become_failures(monkeypatch, photo, rng, error):
     def broken(image, quality):
         raise error("two\nlines")
 
-    monkeypatch.setitem(EDITS, "jpeg", (broken, ("quality",)))
+    monkeypatch.setitem(_OWN, "jpeg", (broken, ("quality",)))
     with pytest.raises(AttackFailed, match=r"^jpeg of a 323x241 image: two lines$"):
         Attack("jpeg", (("quality", 50),))(photo, rng)
 
@@ -136,19 +143,19 @@ def test_defects_of_the_program_are_no_failures_of_an_image(monkeypatch, photo, 
     def broken(image, quality):
         raise AttributeError("getsize_multiline")
 
-    monkeypatch.setitem(EDITS, "jpeg", (broken, ("quality",)))
+    monkeypatch.setitem(_OWN, "jpeg", (broken, ("quality",)))
     with pytest.raises(AttributeError, match="getsize_multiline"):
         Attack("jpeg", (("quality", 50),))(photo, rng)
 
 
 def test_an_attack_that_leaves_no_pixel_fails(monkeypatch, photo, rng):
-    monkeypatch.setitem(EDITS, "hflip", (lambda image: image.crop((5, 5, 5, 9)), ()))
+    monkeypatch.setitem(_OWN, "hflip", (lambda image: image.crop((5, 5, 5, 9)), ()))
     with pytest.raises(AttackFailed, match="hflip of a 323x241 image: no pixel is left"):
         Attack("hflip")(photo, rng)
 
 
 def test_an_unknown_attack_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"unknown attack 'sepia'; choose from none, meme_format, .*chain"):
+    with pytest.raises(ValueError, match=r"unknown attack 'sepia'; choose one of none, meme_format, .*vflip"):
         Attack("sepia")
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from active_indexing.attacks.jobs import attack_pool
-from active_indexing.attacks.registry import EDITS, RANDOM_CHAIN, Attack
+from active_indexing.attacks.registry import _OWN, RANDOM_CHAIN, Attack
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
@@ -188,7 +188,7 @@ def test_a_failed_attack_moves_no_other_answer(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         expected = [row for _, row in evaluated(tmp_path / "all", queries, descriptor, index).blocks(9)]
-        patch.setitem(EDITS, "center_crop", (fail_on_wide_images, ("scale",)))
+        patch.setitem(_OWN, "center_crop", (fail_on_wide_images, ("scale",)))
         Image.new("RGB", (60, 20)).save(queries[1].path)
         evaluation = evaluated(tmp_path / "some", queries, descriptor, index)
     assert [(f.image_index, f.attack, f.reason) for f in evaluation.failures()] == [

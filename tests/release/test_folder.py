@@ -197,7 +197,6 @@ def test_a_finished_run_repeated_does_nothing_and_leaves_the_same(
     journals = {path: path.read_bytes() for path in (output / ".journal").iterdir()}
     assert len(written) == COUNT
     monkeypatch.setattr("active_indexing.attacks.jobs.perform", None)  # an attack would be an error
-    monkeypatch.setattr("active_indexing.parallel.processes.perform", None)
     run(quick)
     assert len(written) == COUNT
     assert (tables(output), stamps(output)) == (before, marks)

@@ -133,8 +133,8 @@ def test_the_same_command_again_does_nothing_twice(
         raise AssertionError("done twice")
 
     for module, name in (
-        (outcomes.Releaser, "release"),
-        (outcomes, "AttackPool"),
+        (outcomes.ImageReleaser, "release"),
+        (outcomes, "attack_pool"),
         (bench_activation, "measure"),
         (bench_activation, "forward_share"),
     ):

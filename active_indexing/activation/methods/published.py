@@ -19,16 +19,18 @@ from active_indexing.activation.interface import (
     ActivationContext,
     ActivationJob,
     ActivationResult,
+    Method,
     Step,
     opacity,
     step_logger,
 )
 from active_indexing.activation.objectives.losses import DESCRIPTOR_LOSSES
-from active_indexing.activation.objectives.targets import target_rule
+from active_indexing.activation.objectives.targets import check_target, target_rule
 from active_indexing.activation.perturbation.jnd import CHANNEL_SCALE, jnd, uniform
-from active_indexing.activation.perturbation.optimizers import build_optimizer, build_scheduler
+from active_indexing.activation.perturbation.optimizers import build_optimizer, build_scheduler, check_specs
 from active_indexing.activation.perturbation.scaling import FullPerturbation
 from active_indexing.images import tensors
+from active_indexing.index.vector_index import VectorIndex
 from active_indexing.seeding import torch_generator_for
 
 Describe = Callable[[Tensor], Tensor]
@@ -39,6 +41,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 DELTA_INIT = 1e-6
 """Standard deviation of delta at the start, published active_indexing default."""
+
+STEPS = 10
+"""Optimisation steps: published active_indexing default."""
 
 LOSS_BATCH = 16
 """Divisor of the losses: the published program averages over a batch of 16. Adam divides a gradient by its
@@ -114,7 +119,7 @@ def published(
         seen.append((float(total.detach()), float(loss_f.detach()), float(loss_i.detach())))
         return total
 
-    for step in range(config.steps):
+    for step in range(config.iterations or STEPS):
         seen.clear()
         before = normalised().detach() * std if on_step else None
         rate = float(optimizer.param_groups[0]["lr"]) if on_step else 0.0
@@ -162,3 +167,23 @@ def _published(job: ActivationJob, context: ActivationContext) -> ActivationResu
         raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
     levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
     return ActivationResult(FullPerturbation(levels), job.original, config.budget)
+
+
+def _check(config: ActivationConfig, index: VectorIndex | None) -> None:
+    check_specs(config.optimizer, config.scheduler, config.iterations or STEPS)
+    target_rule(config.target)
+    if index is not None:
+        check_target(config.target, index)
+
+
+METHOD = Method(
+    published_results,
+    steps=STEPS,
+    settings=frozenset(
+        {
+            *("optimizer", "scheduler", "target", "loss_f", "lambda_f", "lambda_i"),
+            *("use_attenuation", "scaling", "scale_channels", "use_tanh"),
+        }
+    ),
+    check=_check,
+)

@@ -26,6 +26,7 @@ from active_indexing.activation.interface import (
     ActivationContext,
     ActivationJob,
     ActivationResult,
+    Method,
     Step,
     step_logger,
 )
@@ -43,6 +44,7 @@ from active_indexing.activation.working_image import enlarged, same_shape, shrun
 from active_indexing.descriptors.network_input import shrunk
 from active_indexing.seeding import torch_generator_for
 
+STEPS = 12  # more gain nothing on photos 200-263
 FIRST_STEP = 0.6  # of the budget; the steps shrink linearly to 0
 MOMENTUM = 0.9
 FLAT_WEIGHT = 0.4  # how strongly flat regions are changed, next to 1 for texture; by eye
@@ -146,7 +148,7 @@ class RobustBatch:
 
     def _optimised(self, aim: RobustTarget) -> Tensor:
         """(B, 3, h, w) perturbation at the descriptor's input size, in units of the pixels."""
-        steps = self._config.steps
+        steps = self._config.iterations or STEPS
         draws = [self._draw(self._config.views) for _ in range(steps)]  # before the loop, which never waits
         velocity = torch.zeros(len(self._work), 3, *self._input, device=self._work.device)
         shift = torch.zeros_like(velocity)
@@ -282,3 +284,6 @@ def _bounded(codes: Tensor) -> Tensor:
     """Codes no longer than unit vectors: those of LSH are signs, whose length means nothing."""
     length = codes.norm(dim=-1, keepdim=True).clamp_min(1.0)
     return torch.where(length.isfinite(), codes / length, codes)  # neighbours at infinity stay there
+
+
+METHOD = Method(robust, steps=STEPS, settings=frozenset({"views", "entry_views"}), depends_on_references=True)

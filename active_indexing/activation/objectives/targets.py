@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.registry import Registry
 
 TargetRule = Callable[[VectorIndex, np.ndarray], np.ndarray]
 """(index, (N, D) original descriptors) -> (N, D) float32 targets."""
@@ -36,12 +37,16 @@ def ivf_cluster_half(index: VectorIndex, descriptors: np.ndarray) -> np.ndarray:
     return (ivf_cluster(index, descriptors) + descriptors.astype(np.float32)) / 2
 
 
-TARGETS: dict[str, TargetRule] = {
-    "pq_recons": pq_recons,
-    "ori_ft": ori_ft,
-    "ivf_cluster": ivf_cluster,
-    "ivf_cluster_half": ivf_cluster_half,
-}
+TARGETS: Registry[TargetRule] = Registry(
+    "target",
+    {
+        "pq_recons": pq_recons,
+        "ori_ft": ori_ft,
+        "ivf_cluster": ivf_cluster,
+        "ivf_cluster_half": ivf_cluster_half,
+    },
+    group="active_indexing.targets",
+)
 
 
 def target_rule(name: str) -> TargetRule:
@@ -50,8 +55,6 @@ def target_rule(name: str) -> TargetRule:
     Raises:
         ValueError: no such rule.
     """
-    if name not in TARGETS:
-        raise ValueError(f"unknown target {name!r}; choose one of {', '.join(TARGETS)}.")
     return TARGETS[name]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.interface import Step
-from active_indexing.activation.methods.published import LOSS_BATCH, bounds, published
+from active_indexing.activation.methods.published import LOSS_BATCH, METHOD, bounds, published
 from active_indexing.activation.objectives.losses import cossim
 from active_indexing.activation.objectives.targets import TARGETS
 from active_indexing.descriptors.config import DescriptorConfig
@@ -227,5 +227,5 @@ def test_a_perturbation_that_diverges_says_so() -> None:
 
 
 def test_the_published_defaults() -> None:
-    assert (DEFAULT.steps, DEFAULT.optimizer, DEFAULT.scheduler) == (10, "Adam,lr=1e-0", "none")
+    assert (METHOD.steps, DEFAULT.optimizer, DEFAULT.scheduler) == (10, "Adam,lr=1e-0", "none")
     assert (DEFAULT.lambda_f, DEFAULT.lambda_i, DEFAULT.scaling) == (1.0, 1e-2, 3.0)

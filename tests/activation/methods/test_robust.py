@@ -43,8 +43,8 @@ TASKS = [job(picture(seed, 40 + seed, 60 - 5 * seed), seed) for seed in range(3)
 
 
 def test_the_default_method_is_robust_and_an_unknown_one_lists_the_known_ones() -> None:
-    assert activation_method(QUICK.method) is robust
-    assert activation_method("published") is not robust
+    assert activation_method(QUICK.method).move is robust
+    assert activation_method("published").move is not robust
     with pytest.raises(ValueError, match="unknown method 'magic'; choose one of robust, published"):
         activation_method("magic")
 
