@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -108,7 +106,7 @@ class Descriptor(nn.Module):
         """SHA-256 over preprocessing, architecture and every weight, the same in every process."""
         content = {
             "recipe": RECIPE,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.as_dict(),
             "architecture": self.architecture,
             "weights": hash_tensors(self.network.state_dict()),
         }

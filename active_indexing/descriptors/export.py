@@ -12,7 +12,6 @@ import importlib
 import io
 import json
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,4 +145,4 @@ def _sample(descriptor: Descriptor, count: int, *, wide: bool) -> torch.Tensor:
 
 
 def _preprocessing_json(descriptor: Descriptor) -> str:
-    return json.dumps(asdict(descriptor.preprocessing))
+    return json.dumps(descriptor.preprocessing.as_dict())

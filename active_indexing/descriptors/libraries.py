@@ -10,16 +10,26 @@ from typing import Any
 import timm
 import torch
 import torchvision
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import nn
 
+from active_indexing.descriptors.networks.architectures import RESNETS, build_network
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.published import PUBLISHED
-from active_indexing.descriptors.weights.checkpoints import find_state_dict, load_strictly, read_checkpoint
+from active_indexing.descriptors.weights import layouts
+from active_indexing.descriptors.weights.checkpoints import (
+    find_state_dict,
+    load_strictly,
+    nested_state_dict,
+    read_checkpoint,
+)
 
 # Input size of torchvision and timm networks in the published program (``--resize_size``).
 PUBLISHED_SIZE = 288
 # Attributes under which torchvision and timm keep the classifier.
 CLASSIFIERS = ("fc", "head", "heads", "classifier")
+# Outputs of the classifiers that torchvision and timm publish; a projection of SSCD has another number.
+IMAGENET_CLASSES = 1000
 
 
 class Pooled(nn.Module):
@@ -32,6 +42,9 @@ class Pooled(nn.Module):
 
 def load_library_network(name: str, path: Path | None) -> tuple[nn.Module, Preprocessing, str]:
     """A network of torchvision or timm (torchvision wins) without its classifier.
+
+    A file of SSCD, published or of an own training, is recognised by its keys and keeps its GeM pooling and
+    its projection.
 
     Args:
         name: e.g. ``resnet50`` or ``vit_small_patch16_224.dino``.
@@ -51,10 +64,15 @@ def load_library_network(name: str, path: Path | None) -> tuple[nn.Module, Prepr
         library, build = "timm", _timm_network
     else:
         raise ValueError(_unknown(name))
-    network, removed = build(name, path is None)
     preprocessing = Preprocessing(PUBLISHED_SIZE)
+    checkpoint = None if path is None else read_checkpoint(path)
     if path is not None:
-        state = find_state_dict(read_checkpoint(path), path)
+        sscd = _sscd_network(name, checkpoint, path)
+        if sscd is not None:
+            return sscd[0], preprocessing, sscd[1]
+    network, removed = build(name, path is None)
+    if path is not None:
+        state = _fitting(find_state_dict(checkpoint, path), network)
         load_strictly(network, state, source=str(path), removed=removed)
     elif library == "timm":
         # timm's weights were trained with their own normalisation (0.5 and 0.5 for many transformers).
@@ -62,6 +80,31 @@ def load_library_network(name: str, path: Path | None) -> tuple[nn.Module, Prepr
         mean, std = tuple(settings["mean"]), tuple(settings["std"])
         preprocessing = Preprocessing(PUBLISHED_SIZE, mean=mean, std=std)
     return network, preprocessing, f"{library}.{name}"
+
+
+def _sscd_network(name: str, checkpoint: Any, path: Path) -> tuple[nn.Module, str] | None:
+    """The network of an SSCD file and its architecture, or ``None`` if the file is another one."""
+    state = nested_state_dict(checkpoint, path)
+    dim = layouts.sscd_projection(state)
+    if dim is None or dim == IMAGENET_CLASSES:
+        return None
+    if name not in RESNETS:
+        raise ValueError(
+            f"{path} holds a descriptor of SSCD, with GeM pooling and a projection to {dim} values, which "
+            f"{name} has not; pass --model_name with the published name (sscd_disc_mixup, ...), or with its "
+            f"trunk: {', '.join(RESNETS)}."
+        )
+    network = build_network(name, dim)
+    load_strictly(network, layouts.sscd(find_state_dict(checkpoint, path)), source=str(path))
+    return network, layouts.sscd_architecture(name, dim)
+
+
+def _fitting(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict, translated to timm's keys if it is DINOv2's own, which has a ``mask_token``."""
+    if "mask_token" not in state or not isinstance(network, VisionTransformer):
+        return state
+    fitting: dict[str, torch.Tensor] = checkpoint_filter_fn(dict(state), network)
+    return fitting
 
 
 def library_names() -> list[str]:

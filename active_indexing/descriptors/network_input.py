@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.images.tensors import to_tensor
@@ -43,7 +42,7 @@ def network_input(
     if isinstance(preprocessing, Preprocessing) and band < height:
         size = preprocessing.output_size(height, width)
         # At its final size an image is only normalised.
-        pixels = preprocessing(_shrunk(rows, height, band, size))
+        pixels = preprocessing(_shrunk(rows, height, band, size, preprocessing))
     else:
         pixels = preprocessing(to_tensor(rows(0, height)))
     return np.ascontiguousarray(pixels.numpy(), dtype=np.float32)
@@ -57,14 +56,15 @@ def shrunk(view: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
 
 
 def _shrunk(
-    rows: Callable[[int, int], np.ndarray], height: int, band: int, size: tuple[int, int]
+    rows: Callable[[int, int], np.ndarray],
+    height: int,
+    band: int,
+    size: tuple[int, int],
+    preprocessing: Preprocessing,
 ) -> torch.Tensor:
     narrow = torch.empty(1, 3, height, size[1])
     for top in range(0, height, band):
         bottom = min(top + band, height)
-        narrow[:, :, top:bottom] = _resized(to_tensor(rows(top, bottom))[None], (bottom - top, size[1]))
-    return _resized(narrow, size)[0]
-
-
-def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+        piece = to_tensor(rows(top, bottom))[None]
+        narrow[:, :, top:bottom] = preprocessing.resized(piece, (bottom - top, size[1]))
+    return preprocessing.resized(narrow, size)[0]

@@ -12,6 +12,8 @@ import torchvision
 
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.libraries import load_library_network
+from active_indexing.descriptors.networks.architectures import build_network
+from tests.descriptors.made_up import made_up
 
 
 def saved(state: dict[str, torch.Tensor], path: Path) -> Path:
@@ -112,3 +114,38 @@ def test_without_a_network_the_error_says_what_to_download(
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(ConnectionError, match=r"resnet18 can't be downloaded.*https://.*--model_path"):
         load_library_network("resnet18", None)
+
+
+def test_an_own_training_of_sscd_keeps_its_pooling_and_projection(tmp_path: Path) -> None:
+    whole = build_network("resnet18", 24).eval()
+    torch.nn.init.ones_(whole.get_parameter("layer4.1.bn2.weight"))  # zero at the start of a training
+    path = saved({f"backbone.{key}": value for key, value in whole.state_dict().items()}, tmp_path / "w.pt")
+    network, _, architecture = load_library_network("resnet18", path)
+    assert architecture == "resnet18+gem3+linear24"
+    inputs = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(inputs), whole(inputs))
+
+
+@pytest.mark.parametrize("name", ["resnet50.tv_in1k", "mobilenet_v3_small"])
+def test_an_sscd_file_under_another_architecture_is_refused(name: str, tmp_path: Path) -> None:
+    path = saved({"backbone.fc.weight": torch.ones(512, 3)}, tmp_path / "sscd.pt")
+    with pytest.raises(ValueError, match=f"holds a descriptor of SSCD, .*512 values, which {name} has not"):
+        load_library_network(name, path)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
+def test_dinov2_files_load_with_the_keys_of_their_authors(name: str, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        whole = timm.create_model(name, num_classes=0)
+    state = {key: made_up(key, tuple(value.shape)) for key, value in whole.state_dict().items()}
+    theirs = {**state, "mask_token": torch.zeros(1, 384)}
+    if "reg4" in name:  # timm adds the class token's position to the token once and for all
+        theirs["register_tokens"] = theirs.pop("reg_token")
+        positions = theirs["pos_embed"]
+        first = torch.full((1, 1, 384), 0.25)
+        theirs["pos_embed"] = torch.cat([first, positions], dim=1)
+        theirs["cls_token"] = theirs["cls_token"] - 0.25
+    network, _, _ = load_library_network(name, saved(theirs, tmp_path / "dinov2.pth"))
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, state[key], msg=key)

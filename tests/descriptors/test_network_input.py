@@ -15,7 +15,15 @@ def image(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("preprocessing", [Preprocessing(48), Preprocessing(20, "short_edge")])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(48),
+        Preprocessing(20, "short_edge"),
+        Preprocessing(40, "long_edge"),
+        Preprocessing(32, interpolation="bicubic", grey=True),
+    ],
+)
 @pytest.mark.parametrize("size", [(61, 50), (200, 90), (90, 200), (48, 48), (47, 300), (300, 17), (20, 31)])
 @pytest.mark.parametrize("band_pixels", [1, 1000, 10**6])
 def test_bands_give_the_bits_of_the_whole_image(

@@ -55,6 +55,50 @@ def test_the_three_sscd_layouts_load_and_two_are_one_descriptor(
     assert all(torch.equal(loaded[key], value) for key, value in sscd_state.items())
 
 
+@pytest.mark.parametrize("layout", ["torchvision", "classy"])
+def test_training_checkpoints_of_sscd_load_in_both_layouts(
+    layout: str, sscd_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    names = classy_keys(sscd_state) if layout == "classy" else {key: f"backbone.{key}" for key in sscd_state}
+    weights = {f"model.{names[key]}": value for key, value in sscd_state.items()}
+    checkpoint = {
+        "epoch": 99,
+        "global_step": 24_400,
+        "pytorch-lightning_version": "1.5.10",
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_path": "epoch=99-step=24399.ckpt"}},
+        "optimizer_states": [
+            {"state": {0: {"momentum_buffer": torch.ones(1)}}, "param_groups": [{"lr": 0.0}]}
+        ],
+        "lr_schedulers": [{"last_epoch": 24_400, "base_lrs": [4.8]}],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"args": argparse.Namespace(backbone="TV_RESNET50"), "train_steps": 244},
+        "state_dict": weights,
+    }
+    path = save(checkpoint, tmp_path / "epoch=99-step=24399.ckpt")
+    plain = save({f"backbone.{key}": value for key, value in sscd_state.items()}, tmp_path / "plain.pt")
+    found, expected = (
+        load_descriptor(DescriptorConfig(model_name="sscd_disc_mixup", model_path=each, resize_size=32), CPU)
+        for each in (path, plain)
+    )
+    assert found.fingerprint == expected.fingerprint
+
+
+def test_the_trunk_of_an_sscd_file_as_name_gives_the_whole_descriptor(
+    sscd_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = save({f"backbone.{key}": value for key, value in sscd_state.items()}, tmp_path / "sscd.pt")
+    by_trunk, by_name = (
+        load_descriptor(DescriptorConfig(model_name=name, model_path=path, resize_size=32), CPU)
+        for name in ("resnet50", "sscd_disc_mixup")
+    )
+    assert (by_trunk.dim, by_trunk.fingerprint) == (512, by_name.fingerprint)
+
+
+def test_weights_that_only_a_person_can_download_are_named() -> None:
+    with pytest.raises(ValueError, match=r"get stage_3\.pth\.tar .* pass the file with --model_path"):
+        load("vit4icd", None)
+
+
 @pytest.mark.parametrize("name", ["sscd_disc_large", "dino_resnet50", "dino_vits16", "isc_ft_v107"])
 def test_each_kind_of_published_file_loads(name: str, tmp_path: Path) -> None:
     entry = PUBLISHED[name]

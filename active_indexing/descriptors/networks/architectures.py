@@ -31,6 +31,7 @@ _LIGHT: dict[str, Callable[..., Any]] = {
     "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
     "efficientnet_b0": torchvision.models.efficientnet_b0,
 }
+RESNETS = tuple(_RESNETS)
 BACKBONES = (*_RESNETS, *_LIGHT)
 
 

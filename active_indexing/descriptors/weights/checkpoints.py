@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch import nn
 NESTING_KEYS = ("state_dict", "model_state_dict", "teacher", "model")
 # Left by DistributedDataParallel and by models that keep their network in an attribute.
 WRAPPER_PREFIXES = ("module.", "backbone.")
+# Lightning checkpoints, SSCD's among them, hold the training module; the network is its ``model``.
+LIGHTNING_VERSION, LIGHTNING_NETWORK = "pytorch-lightning_version", "model."
 SHOWN_KEYS = 4
 
 
@@ -62,16 +64,17 @@ def read_checkpoint(path: Path) -> Any:
         ) from error
 
 
-def find_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict inside a checkpoint, its keys without wrapper prefixes.
+def nested_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict inside a checkpoint, with the keys of the network that was trained.
 
     Args:
         checkpoint: what :func:`read_checkpoint` gave: a state dict, or a dict that holds one under
-            ``NESTING_KEYS``.
+            ``NESTING_KEYS``. Of a Lightning checkpoint only what lies in its ``model`` is taken: a loss or a
+            teacher may have weights, too.
         path: named in the error.
 
     Returns:
-        Tensors by key; leading ``module.`` and ``backbone.`` are removed, repeatedly.
+        Tensors by key; ``module.`` and Lightning's ``model.`` are removed, ``backbone.`` is not.
 
     Raises:
         ValueError: if there is no state dict, or two keys become the same.
@@ -83,13 +86,26 @@ def find_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
             f"{path} holds no state dict (tensors by name), neither at its top nor under "
             f"{', '.join(NESTING_KEYS)}; save the network's state_dict() with torch.save."
         )
-    stripped = {_without_wrappers(key): tensor for key, tensor in state.items()}
-    if len(stripped) != len(state):
-        raise ValueError(
-            f"{path} holds several networks: some keys differ only in "
-            f"{' and '.join(WRAPPER_PREFIXES)}; save the one to be used alone."
-        )
-    return stripped
+    inside = [key for key in state if key.startswith(LIGHTNING_NETWORK)]
+    if inside and (len(inside) == len(state) or LIGHTNING_VERSION in checkpoint):
+        state = {key.removeprefix(LIGHTNING_NETWORK): state[key] for key in inside}
+    return _renamed(state, lambda key: key.removeprefix("module."), path)
+
+
+def find_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict inside a checkpoint, its keys without wrapper prefixes.
+
+    Args:
+        checkpoint: as for :func:`nested_state_dict`.
+        path: named in the error.
+
+    Returns:
+        Tensors by key; leading ``module.`` and ``backbone.`` are removed, repeatedly.
+
+    Raises:
+        ValueError: if there is no state dict, or two keys become the same.
+    """
+    return _renamed(nested_state_dict(checkpoint, path), _without_wrappers, path)
 
 
 def load_strictly(
@@ -143,6 +159,18 @@ def _is_state_dict(state: Any) -> bool:
         and len(state) > 0
         and all(isinstance(value, torch.Tensor) for value in state.values())
     )
+
+
+def _renamed(
+    state: Mapping[str, torch.Tensor], rename: Callable[[str], str], path: Path
+) -> dict[str, torch.Tensor]:
+    renamed = {rename(key): tensor for key, tensor in state.items()}
+    if len(renamed) != len(state):
+        raise ValueError(
+            f"{path} holds several networks: some keys differ only in "
+            f"{' and '.join(WRAPPER_PREFIXES)}; save the one to be used alone."
+        )
+    return renamed
 
 
 def _without_wrappers(key: str) -> str:

@@ -74,7 +74,7 @@ def write_descriptor_file(
     content = {
         "format": FORMAT,
         **asdict(head),
-        "preprocessing": asdict(preprocessing),
+        "preprocessing": preprocessing.as_dict(),
         "state_dict": state,
     }
     with atomic_file(path) as file:

@@ -60,6 +60,30 @@ def sscd(state: State) -> dict[str, torch.Tensor]:
     return classy_to_torchvision(state) if is_classy(state) else dict(state)
 
 
+def sscd_projection(state: State) -> int | None:
+    """Length of the descriptor of an SSCD state dict, or ``None`` if the keys are not SSCD's.
+
+    In torchvision's layout everything lies under ``backbone.``, the projection as ``fc``; in ClassyVision's
+    the projection lies beside it.
+
+    Args:
+        state: tensors by key, with ``backbone.``.
+    """
+    projection = state.get("embeddings.1.weight", state.get("backbone.fc.weight"))
+    known = all(key.startswith(("backbone.", "embeddings.")) for key in state)
+    return projection.shape[0] if known and projection is not None else None
+
+
+def sscd_architecture(backbone: str, dim: int) -> str:
+    """One line that names the network of an SSCD file."""
+    return f"{backbone}+gem3+linear{dim}"
+
+
+def vit4icd(state: State) -> dict[str, torch.Tensor]:
+    """A ViT4ICD state dict: its trunk is the one member of a sequence."""
+    return {key.replace("base.0.", "base.", 1): tensor for key, tensor in state.items()}
+
+
 def unchanged(state: State) -> dict[str, torch.Tensor]:
     """Keys that fit as they are."""
     return dict(state)

@@ -94,6 +94,17 @@ def test_wrapper_prefixes_are_removed_at_the_start_only() -> None:
     assert list(find_state_dict(keys, HERE)) == ["conv1.weight", "fc.bias", "neck.module.a"]
 
 
+def test_of_a_lightning_checkpoint_only_the_model_is_taken() -> None:
+    state = {"model.backbone.a": torch.ones(1), "teacher.backbone.a": torch.zeros(1)}
+    found = find_state_dict({"state_dict": state, "pytorch-lightning_version": "1.5.10"}, HERE)
+    assert found == {"a": torch.ones(1)}
+
+
+def test_a_network_that_has_a_model_among_others_keeps_its_keys() -> None:
+    state = {"model.a": torch.ones(1), "head.a": torch.zeros(1)}
+    assert list(find_state_dict(state, HERE)) == ["model.a", "head.a"]
+
+
 def test_two_networks_in_one_file_are_refused() -> None:
     with pytest.raises(ValueError, match="holds several networks"):
         find_state_dict({"backbone.a": torch.ones(1), "a": torch.ones(1)}, HERE)

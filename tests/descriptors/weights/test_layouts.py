@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from active_indexing.descriptors.networks.architectures import build_network
-from active_indexing.descriptors.weights.layouts import classy_to_torchvision, is_classy, isc, sscd
+from active_indexing.descriptors.weights.layouts import (
+    classy_to_torchvision,
+    is_classy,
+    isc,
+    sscd,
+    sscd_projection,
+    vit4icd,
+)
 from tests.descriptors.made_up import classy_keys
 
 ONE = torch.ones(1)
@@ -64,3 +71,22 @@ def test_a_torchvision_layout_stays_as_it_is() -> None:
 def test_isc_keys_get_their_trunk_back() -> None:
     state = isc({"conv_stem.weight": ONE, "bn1.bias": ONE, "bn.bias": ONE, "fc.weight": ONE})
     assert list(state) == ["backbone.conv_stem.weight", "backbone.bn1.bias", "bn.bias", "fc.weight"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "dim"),
+    [
+        (["backbone.conv1.weight", "backbone.fc.weight"], 24),
+        (["backbone.initial_block._module.0.weight", "embeddings.1.weight"], 24),
+        (["backbone.conv1.weight"], None),  # DINO's, and others that only wrap their trunk
+        (["conv1.weight", "fc.weight"], None),  # torchvision's own
+        (["backbone.fc.weight", "head.weight"], None),
+    ],
+)
+def test_sscd_files_are_known_by_their_projection(keys: list[str], dim: int | None) -> None:
+    assert sscd_projection(dict.fromkeys(keys, torch.ones(24, 3))) == dim
+
+
+def test_vit4icd_keys_lose_the_sequence_around_the_trunk() -> None:
+    state = {"base.0.blocks.0.norm1.weight": ONE, "linear.bias": ONE}
+    assert list(vit4icd(state)) == ["base.blocks.0.norm1.weight", "linear.bias"]
