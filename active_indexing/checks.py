@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Any
 
 
@@ -46,3 +48,44 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def between(name: str, value: int, least: int, most: int) -> None:
+    """Refuse a number that is too small or too large.
+
+    Args:
+        name: of the flag, without dashes.
+        value: what was given.
+        least: smallest that is allowed.
+        most: largest that is allowed.
+
+    Raises:
+        ValueError: with the flag, the limits and what was given.
+    """
+    at_least(name, value, least)
+    if value > most:
+        raise ValueError(f"--{name} must be at most {most:,}, got {value:,}.")
+
+
+def regular_file(path: Path, what: str, advice: str) -> None:
+    """Refuse what is no file to be read, before it is opened: a named pipe would wait for ever.
+
+    Args:
+        path: of the file.
+        what: it is, in words, e.g. ``weights file``.
+        advice: what to do, e.g. ``check --model_path``.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: a folder, a pipe, a device, or a path that can't be followed.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(f"the {what} {path} does not exist; {advice}.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"the {what} {str(path)!r} can't be opened ({reason}); {advice}.") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ValueError(f"the {what} {path} is {kind}, expected a regular file; {advice}.")

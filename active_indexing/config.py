@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from active_indexing.activation.config import ActivationConfig
-from active_indexing.checks import at_least, one_of, setting
+from active_indexing.checks import at_least, between, one_of, setting
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.index.config import IndexConfig
 from active_indexing.release.config import SAVE_FORMATS, ReleaseConfig, check_quality
 
 EXISTING_MODES = ("resume", "overwrite")
+
+MOST_WORKERS = 1024
+"""Processes and threads; more than any machine has cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +79,15 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        at_least("batch_size", self.batch_size, 1)
-        at_least("seed", self.seed, 0)
+        between("batch_size", self.batch_size, 1, 1_000_000)
+        between("seed", self.seed, 0, 2**64 - 1)
         at_least("log_freq", self.log_freq, 0)
         one_of("existing", self.existing, EXISTING_MODES)
         one_of("save_format", self.save_format, SAVE_FORMATS)
         if self.save_quality is not None:
             check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
-            at_least("workers", self.workers, 0)
+            between("workers", self.workers, 0, MOST_WORKERS)
 
     @property
     def release(self) -> ReleaseConfig:

@@ -12,6 +12,7 @@ import numpy as np
 
 from active_indexing.activation.methods.registry import activation_method, check_settings
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
+from active_indexing.attacks.screenshots import check_template
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.loading import load_descriptor
@@ -196,6 +197,7 @@ def _check_activation(config: RunConfig) -> None:
     useless = check_settings(config.activation)
     if useless and config.active:
         warnings.warn(useless, stacklevel=3)
+    check_template(config.evaluation.screenshot_template)
 
 
 def _write_report(output_dir: Path) -> Path | None:

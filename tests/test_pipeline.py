@@ -362,7 +362,7 @@ def test_a_diverged_optimisation_is_a_reason_not_an_end(world: Path, quick: dict
         ({"method": "magic"}, "unknown method 'magic'"),
         ({"target": "moon"}, "unknown target 'moon'"),
         ({"optimizer": "Sgdd,lr=1"}, "neither torch.optim nor timm.optim has 'Sgdd'"),
-        ({"device": "abacus"}, "--device abacus can't be used here"),
+        ({"device": "abacus"}, "--device must be one of cpu, cuda.*got 'abacus'"),
         ({"idx_factory": "Flat", "method": "published", "target": "ivf_cluster"}, "Flat has no cells"),
     ],
     ids=str,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from active_indexing.checks import at_least, one_of, setting
+from active_indexing.checks import between, one_of, setting
 
 LOSSES = ("cossim", "l2")
 
 
 STRENGTHS = {"gentle": 46.0, "standard": 42.0, "strong": 38.0}
 """PSNR in decibels of each strength: the published method is at 38 with its defaults, 42.6 in its paper."""
+
+
+MOST_VIEWS = 4096
+"""Random edits of one image at a time; each is a copy of it in memory."""
+
+MOST_WEIGHT = 1e38
+"""Of a loss or of the bound: what float32 can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +69,9 @@ class ActivationConfig:
 
     def __post_init__(self) -> None:
         if self.iterations is not None:
-            at_least("iterations", self.iterations, 1)
-        at_least("views", self.views, 0)
-        at_least("entry_views", self.entry_views, 0)
+            between("iterations", self.iterations, 1, 100_000)
+        between("views", self.views, 0, MOST_VIEWS)
+        between("entry_views", self.entry_views, 0, MOST_VIEWS)
         if self.strength is not None:
             one_of("strength", self.strength, tuple(STRENGTHS))
         if self.psnr is not None and not 20 <= self.psnr <= 60:
@@ -74,8 +80,10 @@ class ActivationConfig:
             raise ValueError("--psnr and --strength say the same thing; give one of them.")
         one_of("loss_f", self.loss_f, LOSSES)
         for name in ("lambda_f", "lambda_i", "scaling"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"--{name} must be a finite number, got {getattr(self, name)}.")
+            if not abs(getattr(self, name)) <= MOST_WEIGHT:  # nor NaN
+                raise ValueError(
+                    f"--{name} must be a finite number, got {getattr(self, name)} (at most {MOST_WEIGHT:g})."
+                )
         if not self.scaling > 0:
             raise ValueError(f"--scaling must be positive, got {self.scaling}.")
 

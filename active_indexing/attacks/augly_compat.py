@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFont
 
+from active_indexing.images.header import quiet_pillow
 from active_indexing.seeding import fenced_global_rngs
 
 AUGLY_VERSION = "1.0.0"
@@ -139,7 +140,7 @@ def read_template(template: str, boxes: str) -> tuple[Image.Image, tuple[int, in
 @functools.lru_cache(maxsize=2)
 def _decoded(template: str, version: int) -> Image.Image:
     """RGB pixels of a template; ``version`` changes with the file."""
-    with Image.open(template) as image:
+    with quiet_pillow, Image.open(template) as image:
         return image.convert("RGB")
 
 

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from active_indexing.attacks import augly_compat
+from active_indexing.checks import regular_file
+from active_indexing.images import decoding
+from active_indexing.images.header import UnreadableImage
 
 BUILT_IN = ("web", "mobile")  # 1200x736 with box (254, 424, 783, 710); 414x736 with box (27, 411, 389, 689)
 
@@ -32,10 +33,11 @@ def check_template(template: str) -> str:
     if template in BUILT_IN:
         return template
     path = Path(template).absolute()
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"no screenshot template {template!r}: give {' or '.join(BUILT_IN)}, or the path of an image file"
         )
+    regular_file(path, "screenshot template", "give the path of an image file")
     width, height = _size(path)
     _check_box(path, width, height)
     return str(path)
@@ -50,10 +52,12 @@ def locate(template: str) -> tuple[str, str]:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as error:
-        raise ValueError(f"the screenshot template {path} is not an image that Pillow can open") from error
+        height, width = decoding.read(path).srgb.shape[:2]
+    except UnreadableImage as error:
+        raise ValueError(
+            f"the screenshot template {path} is not an image that can be used: {error}"
+        ) from error
+    return width, height
 
 
 def _check_box(path: Path, width: int, height: int) -> None:
@@ -62,11 +66,12 @@ def _check_box(path: Path, width: int, height: int) -> None:
         f'write {{"{path.name}": [left, top, right, bottom]}} into {sidecar}, '
         f"the box in which the image appears, in pixels of the {width}x{height} template"
     )
-    if not sidecar.is_file():
+    if not sidecar.exists():
         raise FileNotFoundError(f"the screenshot template {path} has no box: {wanted}")
+    regular_file(sidecar, "box of the screenshot template", wanted)
     try:
         box = json.loads(sidecar.read_text(encoding="utf-8"))[path.name]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{sidecar} does not hold the box of {path.name}: {wanted}") from error
     if not _is_inside(box, width, height):
         raise ValueError(f"{sidecar} holds {box!r}, which is no box inside the template: {wanted}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_indexing.checks import at_least, setting
+from active_indexing.checks import between, setting
+
+MOST_INPUT_EDGE = 4096
+"""Pixels; three times the largest input that any network of timm was trained for (1,280)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,4 +31,4 @@ class DescriptorConfig:
 
     def __post_init__(self) -> None:
         if self.resize_size is not None:
-            at_least("resize_size", self.resize_size, 1)
+            between("resize_size", self.resize_size, 1, MOST_INPUT_EDGE)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_indexing.checks import at_least, setting
+from active_indexing.checks import between, setting
+
+MOST_NEIGHBOURS = 100_000
+"""Results per query, and images per block of rows: 1.2 MB of distances and ids a query."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,5 +32,5 @@ class EvaluationConfig:
     batch_size_eval: int = setting(128, "images per block of rows in the CSVs")
 
     def __post_init__(self) -> None:
-        at_least("kneighbors", self.kneighbors, 1)
-        at_least("batch_size_eval", self.batch_size_eval, 1)
+        between("kneighbors", self.kneighbors, 1, MOST_NEIGHBOURS)
+        between("batch_size_eval", self.batch_size_eval, 1, MOST_NEIGHBOURS)

@@ -120,7 +120,8 @@ class VectorIndex:
         return best_ids(self._best_entries, descriptors, k, self._most)
 
     def _best_entries(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
-        distances, ids = self._entries.search(descriptors, k)
+        # FAISS allocates k places for every query, however few entries there are.
+        distances, ids = self._entries.search(descriptors, max(1, min(k, self.ntotal)))
         # A cell shorter than k is padded with id -1 and distance 3.4e38 (faiss 1.15.1).
         return [Neighbours(i[i >= 0], d[i >= 0]) for i, d in zip(ids, distances, strict=True)]
 
@@ -130,6 +131,7 @@ class VectorIndex:
         Goes through OPQ and PCA to the inner IVF, which setting an attribute of the outer index would not.
         """
         if self._ivf is not None:
+            nprobe = min(nprobe, int(self._ivf.nlist))
             faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
             if self._ivf.nprobe != nprobe:
                 raise RuntimeError(f"asked nprobe={nprobe}, the index reports {self._ivf.nprobe}.")

@@ -6,6 +6,9 @@ import os
 
 import torch
 
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices on which torch computes without an extension."""
+
 
 def device_for(name: str | None) -> torch.device:
     """The device of that name; ``None`` is a GPU when there is one.
@@ -15,11 +18,15 @@ def device_for(name: str | None) -> torch.device:
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.split(":")[0] not in DEVICES:  # meta computes nothing, others are torch's placeholders
+        raise ValueError(
+            f"--device must be one of {', '.join(DEVICES)} (cuda:1 is the second), got {name!r}."
+        )
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name} can't be used here: {reason}") from error
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise ValueError(f"--device {name} can't be used here: {reason}; leave it out.") from error
 
 
 def workers_for(workers: int | None) -> int:

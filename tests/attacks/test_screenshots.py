@@ -1,4 +1,7 @@
 import json
+import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -15,6 +18,13 @@ def template(folder, box=(2, 3, 22, 18), name="shot.png", mode="RGB"):
     if box is not None:
         path.with_suffix(".json").write_text(json.dumps({name: box}))
     return path
+
+
+def write_empty_png(path, width, height):
+    """A PNG that says how large it is and holds no pixels."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT")
+    content = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
 
 
 @pytest.mark.parametrize("name", screenshots.BUILT_IN)
@@ -76,7 +86,28 @@ def test_a_box_file_in_another_format_is_refused(tmp_path, content):
 def test_a_template_that_is_no_image_is_refused(tmp_path):
     path = tmp_path / "shot.png"
     path.write_text("text")
-    with pytest.raises(ValueError, match="not an image that Pillow can open"):
+    with pytest.raises(
+        ValueError, match="not an image that can be used: not a readable image in a supported format"
+    ):
+        screenshots.check_template(str(path))
+
+
+def test_a_template_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "shot.png"
+    write_empty_png(path, 60_000, 60_000)
+    with pytest.raises(
+        ValueError, match=r"shot\.png is not .*: 60000x60000 is more than the limit of 100,000,000"
+    ):
+        screenshots.check_template(str(path))
+
+
+def test_a_template_that_is_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "shot.png")
+    with pytest.raises(ValueError, match=r"shot\.png is a pipe or a device, expected a regular file"):
+        screenshots.check_template(str(tmp_path / "shot.png"))
+    path = template(tmp_path, name="other.png", box=None)
+    os.mkfifo(path.with_suffix(".json"))
+    with pytest.raises(ValueError, match=r"other.json is a pipe .*; write {\"other.png\": \[left"):
         screenshots.check_template(str(path))
 
 

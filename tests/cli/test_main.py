@@ -275,3 +275,15 @@ def test_python_m_is_the_command() -> None:
         done = subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(("active-indexing ", "usage: main.py "))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_running_out_of_memory_is_told_in_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(active_indexing, "run", run)
+    assert main.main(["run", "--data_dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory; give fewer --workers")

@@ -105,6 +105,18 @@ def _timm_advance(schedule: Any) -> Advance:
     return advance
 
 
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What optimizers and schedules of torch and timm raise for options that make no sense."""
+
+
 def check_specs(optimizer: str, scheduler: str, iterations: int = 1) -> None:
     """Raise ValueError now if either can't be built, or can't make so many steps on an image."""
     probe = torch.zeros(3, 2, 2, requires_grad=True)
@@ -121,7 +133,7 @@ def check_specs(optimizer: str, scheduler: str, iterations: int = 1) -> None:
         for step in range(iterations):
             loss: Any = built.step(closure)  # type: ignore[arg-type]  # torch means a Tensor
             advance(step, float(loss.detach()))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except _REFUSALS as error:
         raise ValueError(
             f"--optimizer {optimizer!r} with --scheduler {scheduler!r} can't optimise an image: {error}"
         ) from error
@@ -147,7 +159,7 @@ def _class_named(name: str, base: type, *modules: Any) -> Any:
 def _made(spec: str, maker: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         return maker(*arguments, **options)
-    except (TypeError, ValueError, AssertionError) as error:
+    except _REFUSALS as error:
         raise ValueError(f"{spec!r} can't be made: {error}") from error
 
 

@@ -200,3 +200,8 @@ def test_a_schedule_that_ends_before_the_last_step_is_told_before_any_image() ->
     check_specs("SGD,lr=1", "OneCycleLR,max_lr=1,total_steps=5", iterations=5)
     with pytest.raises(ValueError, match=r"OneCycleLR.* can't optimise an image"):
         check_specs("SGD,lr=1", "OneCycleLR,max_lr=1,total_steps=5", iterations=10)
+
+
+def test_a_schedule_that_divides_by_zero_is_told_before_any_image() -> None:
+    with pytest.raises(ValueError, match=r"StepLR,step_size=0' can't optimise an image: .*modulo by zero"):
+        check_specs("SGD,lr=1", "StepLR,step_size=0")
