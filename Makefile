@@ -25,12 +25,19 @@ setup-dev: $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+# compat puts this folder on the path, so that scripts find each other and analysis/ too.
+EDITABLE := --no-deps --config-settings editable_mode=compat -e .
+PACKAGE := pyproject.toml setup.py requirements.txt requirements-dev.txt
+
+$(VENV)/.run: $(PACKAGE) $(VENV)/bin/python
+	$(PIP) -r requirements.txt
+	$(PIP) $(EDITABLE)
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements.txt $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+$(VENV)/.dev: $(PACKAGE) $(VENV)/bin/python
+	$(PIP) -r requirements-dev.txt
+	$(PIP) $(EDITABLE)
 	touch $@ $(VENV)/.run
 
 clean:

@@ -18,8 +18,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.evaluation.protocols.copydays import BLOCKS, ORIGINAL, SIZES, STRONG
 

@@ -33,8 +33,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.artefacts.atomic import write_json
 
 MATCHES = "groundtruth_matches.csv"

@@ -33,8 +33,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.artefacts import atomic, identity
 from active_indexing.config import EXISTING_MODES, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor

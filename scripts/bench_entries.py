@@ -32,8 +32,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor

@@ -37,8 +37,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.attacks.jobs import AttackJob, attack_pool, preload_attacks
 from active_indexing.attacks.registry import default_attacks
 from active_indexing.descriptors.batching import describe_blocks

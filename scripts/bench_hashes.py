@@ -19,8 +19,6 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import default_attacks

@@ -24,8 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.activation.objectives.targets import pq_recons
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig

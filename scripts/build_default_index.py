@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors

@@ -15,8 +15,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.metrics.bootstrap import LEVEL
 from active_indexing.metrics.thresholds import Threshold
 from active_indexing.query.calibration import Calibration, calibrate, calibration_path, save_calibration

@@ -11,8 +11,6 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.reporting import image_quality, recall, runs
 from active_indexing.reporting.runs import METRICS

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.export import export_onnx, export_torchscript
 from active_indexing.descriptors.loading import load_descriptor

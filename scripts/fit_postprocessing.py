@@ -14,8 +14,6 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from active_indexing.descriptors.postprocessing import (

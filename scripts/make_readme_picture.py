@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.reporting.image_figures import side_by_side
 

@@ -22,8 +22,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.attacks.jobs import AttackJob, attack_pool
 from active_indexing.attacks.registry import attacks_2, default_attacks

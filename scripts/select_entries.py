@@ -24,8 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits
 from active_indexing.activation.interface import ActivationContext
 from active_indexing.config import RunConfig

@@ -15,8 +15,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.recipes.contrastive import RECIPES, recipe
 from active_indexing.training.run import TrainingRun, run

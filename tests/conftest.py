@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # programs that tests start see this tree
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and faiss start their threads
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import faiss
 import numpy as np

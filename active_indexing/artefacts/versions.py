@@ -5,15 +5,30 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("torch", "torchvision", "faiss-gpu", "augly", "kornia", "numpy", "pandas", "pillow", "timm")
+PACKAGES = {
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+    "faiss": ("faiss-cpu", "faiss-gpu"),
+    "augly": ("augly",),
+    "kornia": ("kornia",),
+    "numpy": ("numpy",),
+    "pandas": ("pandas",),
+    "pillow": ("pillow",),
+    "timm": ("timm",),
+}
+"""What results depend on, and the packages that bring it."""
 
 
 def versions() -> dict[str, str]:
     """Python's version, the platform, and the version of every package that results depend on."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
+    return found | {name: _version(packages) for name, packages in PACKAGES.items()}
+
+
+def _version(packages: tuple[str, ...]) -> str:
+    for package in packages:
         try:
-            found[package] = version(package)
+            return version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            continue
+    return "not installed"
