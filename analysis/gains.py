@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from active_indexing.metrics.intervals import LEVEL, column_means, resample_counts
+from active_indexing.metrics.bootstrap import column_means, drawn_means, percentile_interval
 
 SEEN = ("rotation", "center_crop", "blur", "hue", "contrast", "brightness")
 """Attacks whose kind is among the random edits that the robust method looks at (``activation/edits.py``)."""
@@ -79,12 +79,12 @@ def gain_ratio(
 
 
 def _recall(hits: np.ndarray) -> float:
-    return float(column_means(hits, np.ones((1, len(hits)), dtype=np.int64)).mean())
+    return float(column_means(hits).mean())
 
 
 def _drawn(hits: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """(resamples,) recall of each drawn set of images; the same sets for the same number of images."""
-    return column_means(hits, resample_counts(len(hits), resamples, seed)).mean(axis=1)
+    return drawn_means(hits, resamples, seed).mean(axis=1)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -93,9 +93,5 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _estimate(value: float, drawn: np.ndarray) -> Estimate:
-    known = drawn[~np.isnan(drawn)]
-    if not len(known):
-        return Estimate(value, float("nan"), float("nan"))
-    # Values that were drawn, not between two of them: a ratio may be infinite.
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
-    return Estimate(value, float(low), float(high))
+    ends = percentile_interval(drawn)
+    return Estimate(value, ends.low, ends.high)

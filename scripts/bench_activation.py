@@ -38,7 +38,7 @@ from active_indexing.config import EXISTING_MODES, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import inventory
 from active_indexing.index.config import METRICS, IndexConfig
-from active_indexing.metrics.intervals import RESAMPLES
+from active_indexing.metrics.bootstrap import REPLICATES
 from active_indexing.records import SourceImage
 from active_indexing.release.config import SAVE_FORMATS
 from active_indexing.reporting.recall import label
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--save_quality", type=int, help="as for main.py")
     add("--megapixels", type=float, nargs="*", default=[], help="sizes at which costs are measured too")
     add("--cost_images", type=int, default=4, help=f"photos of each size; 0 measures no costs; {default}")
-    add("--bootstrap", type=int, default=RESAMPLES, help=f"sets of images drawn; {default}")
+    add("--bootstrap", type=int, default=REPLICATES, help=f"sets of images drawn; {default}")
     add("--seed", type=int, default=0, help=default)
     add("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: one per core")
     add("--device", default="cpu", help=f"of the descriptor; {default}")

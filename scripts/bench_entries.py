@@ -40,7 +40,7 @@ from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
 from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.metrics.intervals import column_means, interval, resample_counts
+from active_indexing.metrics.bootstrap import drawn_means, percentile_interval
 from analysis.entry_plots import recall_against_bytes
 from scripts.benches.outcomes import hits_of
 from scripts.benches.released import Arm, made_arm
@@ -97,8 +97,7 @@ class Bench:
         for nprobe in probes:
             index.set_nprobe(nprobe)
             found = hits_of(index, arm.ids, arm.copies)
-            draws = column_means(found, resample_counts(len(found))).mean(axis=1)
-            low, high = interval(draws[:, None])
+            ends = percentile_interval(drawn_means(found).mean(axis=1))
             yield {
                 "index": factory,
                 "entries": entries,
@@ -106,8 +105,8 @@ class Bench:
                 "nprobe": nprobe,
                 "images": len(found),
                 "recall": f"{np.nanmean(found, axis=0).mean():.4f}",
-                "low": f"{low[0]:.4f}",
-                "high": f"{high[0]:.4f}",
+                "low": f"{ends.low:.4f}",
+                "high": f"{ends.high:.4f}",
             }
 
     def _times(self, factory: str, entries: int, probes: list[int], arm: Arm) -> dict[int, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from active_indexing.metrics.intervals import column_means, interval, resample_counts
+from active_indexing.metrics.bootstrap import drawn_means, percentile_ends
 from active_indexing.reporting.recall import PUBLISHED_ORDER
 from active_indexing.reporting.runs import Run
 
@@ -58,7 +58,7 @@ def stay_table(runs: list[Run]) -> pd.DataFrame:
             index="image_index", columns=["attack", "attack_param"], values="stays", sort=False
         )
         matrix = matrix[sorted(matrix.columns, key=_place)]
-        low, high = interval(column_means(matrix.to_numpy(), resample_counts(len(matrix))))
+        low, high = percentile_ends(drawn_means(matrix.to_numpy()))
         frame = matrix.mean().rename("stays").reset_index().assign(run=run.name, n=matrix.count().to_numpy())
         parts.append(frame.assign(low=low, high=high))
     columns = ["run", "attack", "attack_param", "n", "stays", "low", "high"]

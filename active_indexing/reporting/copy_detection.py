@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
-from active_indexing.metrics.intervals import interval, resample_counts
-from active_indexing.metrics.retrieval import micro_average_precision
+from active_indexing.metrics import ranking
+from active_indexing.metrics.bootstrap import REPLICATES, Interval, draws, percentile_interval
+from active_indexing.metrics.ranking import RankedPairs, rank_pairs, resampled_average_precision
+from active_indexing.records import NO_MATCH
 from active_indexing.reporting.runs import Run
 
-NO_MATCH = -1
-RESAMPLES = 500
 
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Every answer of every query.
-
-    Attributes:
-        scores: (N,) float64, larger is better.
-        correct: (N,) bool.
-        query: (N,) int64, which query the pair belongs to.
-        matching: (queries,) bool, whether a query has a match at all.
-    """
-
-    scores: np.ndarray
-    correct: np.ndarray
-    query: np.ndarray
-    matching: np.ndarray
-
-
-def pairs(run: Run, normalised: bool = False) -> Pairs:
-    """The pairs of a run.
+def pairs(run: Run, normalised: bool = False) -> RankedPairs:
+    """The pairs of a run, best first; ``positives`` is 1 for a query with a match, else 0.
 
     Args:
         run: with copy detection results.
@@ -55,40 +35,29 @@ def pairs(run: Run, normalised: bool = False) -> Pairs:
         correct.append((ids == image)[: len(scores[-1])])
         query.append(np.full(len(scores[-1]), place))
     matching = (rows["image_index"] != NO_MATCH).to_numpy()
-    return Pairs(_joined(scores, float), _joined(correct, bool), _joined(query, np.int64), matching)
+    return rank_pairs(_joined(query, np.int64), _joined(scores, float), _joined(correct, bool), matching)
 
 
-def average_precision(found: Pairs) -> float:
+def average_precision(found: RankedPairs) -> float:
     """Micro average precision: ties count against us, matches that were not retrieved count as missed."""
-    return micro_average_precision(found.scores, found.correct, int(found.matching.sum()))
+    return ranking.average_precision(found)
 
 
-def average_precision_interval(found: Pairs, resamples: int = RESAMPLES) -> tuple[float, float]:
+def average_precision_interval(found: RankedPairs, replicates: int = REPLICATES) -> Interval:
     """95 % bootstrap interval of ``average_precision`` over queries."""
-    order = np.lexsort((found.correct, -found.scores))
-    correct, query = found.correct[order], found.query[order]
-    draws = np.full(resamples, np.nan)
-    for draw, counts in enumerate(resample_counts(len(found.matching), resamples)):
-        positives = int(counts[found.matching].sum())
-        if positives:
-            drawn = np.repeat(correct, counts[query])
-            places = np.flatnonzero(drawn)
-            draws[draw] = (np.arange(1, len(places) + 1) / (places + 1)).sum() / positives
-    low, high = interval(draws[:, None])
-    return float(low[0]), float(high[0])
+    drawn = draws(len(found.positives), replicates)
+    return percentile_interval(np.array([resampled_average_precision(found, counts) for counts in drawn]))
 
 
-def precision_recall(found: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def precision_recall(found: RankedPairs) -> tuple[np.ndarray, np.ndarray]:
     """Points of the curve, one per threshold at which recall grows.
 
     Returns:
         recall, precision: (n,) float64, in the order of falling scores.
     """
-    order = np.lexsort((found.correct, -found.scores))
-    ranked = found.correct[order]
-    hits = np.flatnonzero(ranked)
-    recall = np.arange(1, len(hits) + 1) / max(1, int(found.matching.sum()))
-    return recall, np.arange(1, len(hits) + 1) / (hits + 1)
+    hits = np.flatnonzero(found.correct)
+    right = np.arange(1, len(hits) + 1)
+    return right / max(1, int(found.positives.sum())), right / (hits + 1)
 
 
 def published_average_precision(run: Run) -> float:
@@ -100,7 +69,7 @@ def published_average_precision(run: Run) -> float:
     from sklearn.metrics import average_precision_score
 
     found = pairs(run, normalised=True)
-    missed = int(found.matching.sum()) - int(found.correct.sum())
+    missed = int(found.positives.sum()) - int(found.correct.sum())
     scores = np.concatenate([found.scores, np.full(missed, -1.0)])
     return float(average_precision_score(np.concatenate([found.correct, np.ones(missed, bool)]), scores))
 
@@ -113,10 +82,10 @@ def average_precision_table(runs: list[Run]) -> pd.DataFrame:
             continue
         for name, normalised in (("raw", False), ("next-neighbour-normalised", True)):
             found = pairs(run, normalised)
-            low, high = average_precision_interval(found)
-            matching = int(found.matching.sum())
-            others = len(found.matching) - matching
-            rows[run.name, name] = (average_precision(found), low, high, matching, others)
+            ends = average_precision_interval(found)
+            matching = int(found.positives.sum())
+            others = len(found.positives) - matching
+            rows[run.name, name] = (average_precision(found), ends.low, ends.high, matching, others)
     columns = ["uAP", "low", "high", "matching", "non_matching"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     if rows:

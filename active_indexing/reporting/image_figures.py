@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from active_indexing.images.decoding import read
 from active_indexing.reporting import pictures
 from active_indexing.reporting.runs import Run
 
@@ -40,7 +41,7 @@ def side_by_side(original: Path, released: Path, title: str) -> Figure:
         released: the released file, of the same size.
         title: e.g. the figures of its quality.
     """
-    before, after = pictures.read(original), pictures.read(released)
+    before, after = (read(path).srgb for path in (original, released))
     shown = {
         "original": before,
         f"activated ({title})": after,

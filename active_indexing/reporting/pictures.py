@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from active_indexing.images import colour, metadata
-from active_indexing.images.header import cut_to_8_bit, open_still, quiet_pillow
+from active_indexing.images.decoding import read
+from active_indexing.images.header import UnreadableImage
 from active_indexing.reporting.runs import Run
-
-MAX_PIXELS = 100_000_000
-"""Larger pictures are not shown; the program skips them too."""
 
 EXACT_PIXELS = 4_000_000
 """Up to this size the most changed spot is found to the pixel."""
-
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)
-"""What Pillow raises for files that it cannot decode."""
-
-
-def read(path: Path) -> np.ndarray:
-    """The picture in a file, decoded as the program does.
-
-    Returns:
-        (H, W, 3) uint8 sRGB, upright, transparency on white.
-    """
-    with open(path, "rb") as file, quiet_pillow, open_still(file, MAX_PIXELS) as image:
-        cut_to_8_bit(image)
-        image.load()
-        return colour.planes(image, metadata.orientation(image)).srgb
 
 
 def pair(run: Run, row: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
@@ -45,8 +24,8 @@ def pair(run: Run, row: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
     if source is None or released is None:
         return None
     try:
-        before, after = read(source), read(released)
-    except UNREADABLE:
+        before, after = read(source).srgb, read(released).srgb
+    except UnreadableImage:
         return None
     return (before, after) if before.shape == after.shape else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from active_indexing.metrics.intervals import column_means, interval, resample_counts
+from active_indexing.metrics.bootstrap import drawn_means, percentile_ends
 from active_indexing.reporting.runs import METRICS, Run, baseline_and_best
 
 PUBLISHED_ORDER = (
@@ -73,18 +73,17 @@ def recall_table(runs: list[Run], metric: str = "r@1") -> pd.DataFrame:
         return pd.DataFrame()
     matrices = paired({run.name: recall_matrix(run, metric) for run in runs})
     attacks, groups = _rows(next(iter(matrices.values())).columns.to_list())
-    counts = resample_counts(len(next(iter(matrices.values()))))
     table = pd.DataFrame({"n": _sizes(matrices, attacks, groups)}, index=_index(groups))
     for name, matrix in matrices.items():
         table[name] = _grouped(matrix[attacks].mean().to_numpy()[None], groups)[0]
-    draws = {n: _grouped(column_means(m[attacks].to_numpy(), counts), groups) for n, m in matrices.items()}
+    draws = {n: _grouped(drawn_means(m[attacks].to_numpy()), groups) for n, m in matrices.items()}
     pair = baseline_and_best(runs)
     if pair is not None:
         before, after = (run.name for run in pair)
         table["difference"] = table[after] - table[before]
-        table["low"], table["high"] = interval(draws[after] - draws[before])
+        table["low"], table["high"] = percentile_ends(draws[after] - draws[before])
     elif len(runs) == 1:
-        table["low"], table["high"] = interval(draws[runs[0].name])
+        table["low"], table["high"] = percentile_ends(draws[runs[0].name])
     return table
 
 
@@ -114,7 +113,7 @@ def strength_table(runs: list[Run], metric: str = "r@1") -> pd.DataFrame:
         if not columns:
             continue
         values = matrix[columns]
-        low, high = interval(column_means(values.to_numpy(), resample_counts(len(values))))
+        low, high = percentile_ends(drawn_means(values.to_numpy()))
         frame = pd.DataFrame({"attack": [c[0] for c in columns], "strength": [float(c[1]) for c in columns]})
         frame = frame.assign(run=run.name, n=values.count().to_numpy(), mean=values.mean().to_numpy())
         parts.append(frame.assign(low=low, high=high))

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-LIST_COLUMNS = ("retrieved_distances", "retrieved_indices")
+from active_indexing.artefacts.csv_tables import parse_id_cell, parse_list_cell
+
+METRICS = ("r@1", "r@10", "r@100", "ap")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Run:
         if not self.content.get("copy_detection"):
             return None
         rows = pd.read_csv(self.folder / "icd_df.csv", keep_default_na=False)
-        rows["retrieved_distances"] = [_values(cell, np.float64) for cell in rows["retrieved_distances"]]
-        rows["retrieved_indices"] = [_values(cell, np.int64) for cell in rows["retrieved_indices"]]
+        rows["retrieved_distances"] = rows["retrieved_distances"].map(parse_list_cell)
+        rows["retrieved_indices"] = rows["retrieved_indices"].map(parse_id_cell)
         return rows
 
     @cached_property
@@ -147,13 +148,6 @@ def baseline_and_best(runs: list[Run]) -> tuple[Run, Run] | None:
     passive = [run for run in runs if not run.active]
     active = [run for run in runs if run.active]
     return (passive[0], active[-1]) if passive and active else None
-
-
-def _values(cell: str, kind: type) -> np.ndarray:
-    return np.array(cell[1:-1].split(), dtype=kind)
-
-
-METRICS = ("r@1", "r@10", "r@100", "ap")
 
 
 def read_run(folder: Path) -> dict[str, Any]:

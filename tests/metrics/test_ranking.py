@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from active_indexing.metrics import ranking, retrieval
-from active_indexing.metrics.bootstrap import Interval, bootstrap, percentile_interval
 from active_indexing.metrics.ranking import RankedPairs, rank_pairs
 from tests.reference import ranking as reference
 from tests.reference.ranking import Pair
@@ -206,47 +205,11 @@ def test_metrics_lie_between_0_and_1_and_more_places_never_hurt(case: tuple[list
     assert values["rank 1"] <= values["rank 3"]
 
 
-# Confidence intervals
-
-
-def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
-    rng = np.random.default_rng(0)
-    found = rng.random(400) < 0.7
-    pairs = rank_pairs(np.arange(400), np.zeros(400), found, np.ones(400))
-    interval = bootstrap(pairs, lambda drawn: {"r@1": ranking.accuracy_at_1(drawn)}, replicates=500)["r@1"]
-    mean, error = found.mean(), found.std() / math.sqrt(400)
-    assert interval.low == pytest.approx(mean - 1.96 * error, abs=0.4 * error)
-    assert interval.high == pytest.approx(mean + 1.96 * error, abs=0.4 * error)
-
-
-def test_a_perfect_data_set_has_an_interval_of_one_point() -> None:
-    pairs = rank_pairs(np.arange(5), np.arange(5.0), np.ones(5, dtype=bool), np.ones(5))
-    perfect = Interval(1.0, 1.0)
-    drawn = bootstrap(pairs, lambda p: {"uAP": ranking.average_precision(p)}, replicates=20)
-    assert drawn == {"uAP": perfect}
-
-
-def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    rng = np.random.default_rng(1)
-    pairs = rank_pairs(np.arange(50), rng.random(50), rng.random(50) < 0.5, np.ones(50))
-    results = [bootstrap(pairs, all_metrics, replicates=20, seed=seed) for seed in (0, 0, 1)]
-    assert results[0] == results[1] != results[2]
-
-
-def test_data_sets_without_a_value_are_left_out_of_the_interval() -> None:
-    assert percentile_interval(np.array([math.nan, 1.0, 3.0, math.inf]), 0.95) == Interval(1.0, math.inf)
-    nothing = percentile_interval(np.array([math.nan]), 0.95)
-    assert math.isnan(nothing.low)
-    assert math.isnan(nothing.high)
-
-
-def test_the_percentiles_are_counted_from_both_ends() -> None:
-    values = np.random.default_rng(0).permutation(np.arange(1001.0))
-    assert percentile_interval(values, 0.9) == Interval(50.0, 950.0)
-
-
-@pytest.mark.parametrize(("replicates", "level", "queries"), [(0, 0.95, 1), (1, 1.0, 1), (1, 0.95, 0)])
-def test_a_bootstrap_of_nothing_is_refused(replicates: int, level: float, queries: int) -> None:
-    pairs = pairs_of([], [1] * queries)
-    with pytest.raises(ValueError, match="a bootstrap needs at least 1 replicate, a level between 0 and 1"):
-        bootstrap(pairs, all_metrics, replicates=replicates, level=level)
+@quickly
+@given(cases(), st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_the_fast_average_precision_of_drawn_queries_is_that_of_their_pairs(
+    case: tuple[list[Pair], list[int]], counts: list[int]
+) -> None:
+    pairs, drawn = pairs_of(*case), np.array(counts)
+    expected = ranking.average_precision(ranking.resample(pairs, drawn))
+    assert ranking.resampled_average_precision(pairs, drawn) == pytest.approx(expected, nan_ok=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from active_indexing.metrics.bootstrap import Interval, draws
+from active_indexing.metrics.retrieval import micro_average_precision
 from active_indexing.reporting import copy_detection
 from tests.reporting.outputs import answer, write_output
 
@@ -21,16 +23,16 @@ def test_normalised_scores_are_the_distance_to_the_next_answer_and_the_last_answ
     tmp_path: Path,
 ) -> None:
     found = copy_detection.pairs(write_output(tmp_path, active=True, copies=ANSWERS), normalised=True)
-    assert found.scores.tolist() == [1, 2, 0.5]
-    assert found.correct.tolist() == [False, True, False]
-    assert found.query.tolist() == [0, 0, 2]
-    assert found.matching.tolist() == [True, True, False]
+    assert found.scores.tolist() == [2, 1, 0.5]
+    assert found.correct.tolist() == [True, False, False]
+    assert found.queries.tolist() == [0, 0, 2]
+    assert found.positives.tolist() == [1, 1, 0]
 
 
 def test_raw_scores_are_minus_the_distances(tmp_path: Path) -> None:
     found = copy_detection.pairs(write_output(tmp_path, active=True, copies=ANSWERS))
-    assert found.scores.tolist() == [-1, -2, -4, -3, -8, -8.5]
-    assert found.correct.tolist() == [False, True, False, True, False, False]
+    assert found.scores.tolist() == [-1, -2, -3, -4, -8, -8.5]
+    assert found.correct.tolist() == [False, True, True, False, False, False]
 
 
 def test_inner_products_are_scores_already(tmp_path: Path) -> None:
@@ -71,23 +73,21 @@ def test_the_interval_is_that_of_the_queries_drawn(tmp_path: Path) -> None:
     rows = [answer(i, [i], [1 + i]) for i in range(3)] + [answer(3, [], [])]
     found = copy_detection.pairs(write_output(tmp_path, active=True, copies=rows))
     assert copy_detection.average_precision(found) == 0.75
-    assert copy_detection.average_precision_interval(found) == (0.25, 1.0)
+    assert copy_detection.average_precision_interval(found) == Interval(0.25, 1.0)
 
 
 def test_an_interval_agrees_with_counting_every_draw(tmp_path: Path) -> None:
-    from active_indexing.metrics.intervals import interval, resample_counts
-    from active_indexing.metrics.retrieval import micro_average_precision
-
     rng = np.random.default_rng(3)
     rows = [answer(i, rng.permutation(6).tolist(), np.sort(rng.random(6)).tolist()) for i in range(6)]
     found = copy_detection.pairs(write_output(tmp_path, active=True, copies=rows))
-    draws = []
-    for counts in resample_counts(6, 50):
-        times = counts[found.query]
+    figures = []
+    for counts in draws(6, 50):
+        times = counts[found.queries]
         scores, correct = np.repeat(found.scores, times), np.repeat(found.correct, times)
-        draws.append([micro_average_precision(scores, correct, 6)])
-    low, high = interval(np.array(draws))
-    assert copy_detection.average_precision_interval(found, 50) == pytest.approx((low[0], high[0]))
+        figures.append(micro_average_precision(scores, correct, 6))
+    figures.sort()
+    ends = copy_detection.average_precision_interval(found, 50)  # 1 of 50 values on either side is 2.5 %
+    assert (ends.low, ends.high) == pytest.approx((figures[1], figures[-2]))
 
 
 def test_a_run_without_copy_detection_is_named(tmp_path: Path) -> None:

@@ -188,19 +188,6 @@ def test_worse_is_said_too(tmp_path: Path) -> None:
     assert "instead of 100.0 % (\N{MINUS SIGN}50.0 points" in told.sentence
 
 
-def test_pictures_are_upright_and_transparency_is_white(tmp_path: Path) -> None:
-    turned = Image.new("RGB", (4, 2), (10, 20, 30))
-    turned.putpixel((0, 0), (200, 0, 0))
-    exif = Image.Exif()
-    exif[274] = 6  # to be shown a quarter turn clockwise
-    turned.save(tmp_path / "turned.png", exif=exif)
-    shown = pictures.read(tmp_path / "turned.png")
-    assert shown.shape == (4, 2, 3)
-    assert shown[0, 1].tolist() == [200, 0, 0]
-    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (pictures.read(tmp_path / "clear.png") == 255).all()
-
-
 def test_the_most_changed_spot_is_found_to_the_pixel() -> None:
     before = np.zeros((50, 70, 3), dtype=np.uint8)
     after = before.copy()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from active_indexing.reporting import recall
@@ -99,11 +98,3 @@ def test_labels_drop_the_needless_zero() -> None:
         "hue 0.2",
         "meme format",
     ]
-
-
-def test_means_over_resampled_images_leave_missing_copies_out() -> None:
-    from active_indexing.metrics.intervals import column_means
-
-    values = np.array([[1.0, np.nan], [0.0, np.nan], [np.nan, 1.0]])
-    means = column_means(values, np.array([[2, 1, 0], [1, 0, 2]]))
-    np.testing.assert_array_equal(means, [[2 / 3, np.nan], [1.0, 1.0]])
