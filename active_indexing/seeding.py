@@ -10,9 +10,12 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_for(seed: int, image_id: int | str, purpose: str) -> int:
@@ -40,6 +43,8 @@ def torch_generator_for(seed: int, image_id: int | str, purpose: str) -> torch.G
 
     It lives on the CPU on purpose: draws made there and moved to a GPU are the same on every device.
     """
+    import torch  # here, so that intervals and reports stay light
+
     return torch.Generator().manual_seed(seed_for(seed, image_id, purpose))
 
 
