@@ -21,6 +21,7 @@ from active_indexing.evaluation.harness import (
     ProtectedImages,
 )
 from active_indexing.evaluation.stage import QueryImage
+from active_indexing.extras import MissingExtraError, require, require_for_reports
 from active_indexing.images.inventory import inventory
 from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.parallel.resources import device_for, threads_for, workers_for
@@ -62,6 +63,8 @@ def run(config: RunConfig) -> RunSummary:
         BlockingIOError: another run is writing to the output folder.
     """
     clock = _Clock()
+    if config.evaluation.eval_retrieval or config.evaluation.eval_icd:
+        require("augly", "attacks")
     sources = _sources(config)
     _check_activation(config)
     descriptor = load_descriptor(config.descriptor, device_for(config.device))
@@ -201,11 +204,12 @@ def _check_activation(config: RunConfig) -> None:
 
 
 def _write_report(output_dir: Path) -> Path | None:
-    from active_indexing.reporting.page import write_report  # loads matplotlib: not while images wait
-
     try:
+        require_for_reports()
+        from active_indexing.reporting.page import write_report  # loads matplotlib: not while images wait
+
         return write_report([output_dir])
-    except (ValueError, OSError) as error:  # the run is finished and stays so
+    except (ValueError, OSError, MissingExtraError) as error:  # the run is finished and stays so
         warnings.warn(f"no report.html: {error}", stacklevel=2)
         return None
 

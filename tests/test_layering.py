@@ -20,7 +20,7 @@ PROGRAMS = sorted(
 
 # A module may import from lines above its own; names on one line are strangers.
 LINES = (
-    ("checks", "records", "seeding", "registry"),
+    ("checks", "extras", "records", "seeding", "registry"),
     ("artefacts", "parallel"),
     ("metrics",),
     ("images",),
@@ -70,7 +70,7 @@ DOORS = {
     },
     "argparse": {"cli", "descriptors.weights.checkpoints"},  # where published checkpoints hold a Namespace
 }
-WITHOUT_TORCH = ("checks", "records", "registry", "artefacts", "metrics", "images", "reporting")
+WITHOUT_TORCH = ("checks", "extras", "records", "registry", "artefacts", "metrics", "images", "reporting")
 WITH_TORCH = {"images.tensors"}
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFont
 
+from active_indexing.extras import MissingExtraError
 from active_indexing.images.header import quiet_pillow
 from active_indexing.seeding import fenced_global_rngs
 
@@ -166,8 +167,9 @@ def _check_version() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = "none"
     if found != AUGLY_VERSION:
-        raise ImportError(
-            f"the attacks need augly {AUGLY_VERSION}, found {found}; run: pip install augly=={AUGLY_VERSION}"
+        raise MissingExtraError(
+            f"the attacks need augly {AUGLY_VERSION}, found {found}; pip install 'active-indexing[attacks]' "
+            "brings it."
         )
 
 

@@ -6,16 +6,24 @@ pixels, and images that are too small for an edit, raise an error.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms import functional as tv
 
 from active_indexing.attacks import augly_compat, screenshots
 from active_indexing.attacks.failure import check_canvas
 
 _BAND_PIXELS = 2**16  # of float32 colours: 800 kB
+
+
+@functools.cache
+def _tv() -> Any:
+    """Torchvision's edits of Pillow images; imported on first use, since it takes 1.7 s of CPU time."""
+    return importlib.import_module("torchvision.transforms.functional")
 
 
 def none(image: Image.Image) -> Image.Image:
@@ -26,17 +34,17 @@ def none(image: Image.Image) -> Image.Image:
 def rotation(image: Image.Image, angle: float) -> Image.Image:
     """Rotate counter-clockwise by ``angle`` degrees, bilinear, on a black canvas that holds all of it."""
     check_canvas(expanded_pixels(image.size, angle))
-    return tv.rotate(image, angle, tv.InterpolationMode.BILINEAR, expand=True)
+    return _tv().rotate(image, angle, _tv().InterpolationMode.BILINEAR, expand=True)
 
 
 def center_crop(image: Image.Image, scale: float) -> Image.Image:
     """Keep the central ``scale`` of the area; edges are multiplied by sqrt(scale) and truncated."""
-    return tv.center_crop(image, _scaled_edges(image, scale))
+    return _tv().center_crop(image, _scaled_edges(image, scale))
 
 
 def resize(image: Image.Image, scale: float) -> Image.Image:
     """Shrink to ``scale`` of the area, bilinear; edges are multiplied by sqrt(scale) and truncated."""
-    return tv.resize(image, _scaled_edges(image, scale))
+    return _tv().resize(image, _scaled_edges(image, scale))
 
 
 def blur(image: Image.Image, kernel_size: int) -> Image.Image:
@@ -67,17 +75,17 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 def hue(image: Image.Image, hue_factor: float) -> Image.Image:
     """Turn the colour circle by ``hue_factor``, a fraction of a whole turn in [-0.5, 0.5]."""
-    return tv.adjust_hue(image, hue_factor)
+    return _tv().adjust_hue(image, hue_factor)
 
 
 def contrast(image: Image.Image, contrast_factor: float) -> Image.Image:
     """Multiply the distance from the mean grey level; 1 changes nothing."""
-    return tv.adjust_contrast(image, contrast_factor)
+    return _tv().adjust_contrast(image, contrast_factor)
 
 
 def brightness(image: Image.Image, brightness_factor: float) -> Image.Image:
     """Multiply the grey levels; 1 changes nothing."""
-    return tv.adjust_brightness(image, brightness_factor)
+    return _tv().adjust_brightness(image, brightness_factor)
 
 
 def meme_format(image: Image.Image) -> Image.Image:
@@ -110,12 +118,12 @@ def grayscale(image: Image.Image) -> Image.Image:
 
 def hflip(image: Image.Image) -> Image.Image:
     """Mirror left and right."""
-    return tv.hflip(image)
+    return _tv().hflip(image)
 
 
 def vflip(image: Image.Image) -> Image.Image:
     """Mirror top and bottom."""
-    return tv.vflip(image)
+    return _tv().vflip(image)
 
 
 def expanded_pixels(size: tuple[int, int], degrees: float) -> float:

@@ -17,7 +17,7 @@ from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
 from active_indexing.parallel.processes import ProcessPool, preload_workers
 
-WORKER_MODULES = ("torch", "torchvision", "active_indexing.attacks.jobs")
+WORKER_MODULES = ("torch", "torchvision.transforms.functional", "active_indexing.attacks.jobs")
 """What an attack worker imports."""
 
 

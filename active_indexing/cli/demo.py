@@ -12,6 +12,7 @@ from pathlib import Path
 
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.cli.flags import Parser
+from active_indexing.extras import require
 
 PHOTOS = (
     "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png",
@@ -48,6 +49,8 @@ def write_demo(folder: Path) -> tuple[Path, Path]:
     Raises:
         FileNotFoundError: an installed package no longer ships one of the files.
     """
+    for package in ("skimage", "sklearn"):
+        require(package, "demo")
     photos, non_matching = folder / "photos", folder / "non_matching"
     for names, target in ((PHOTOS, photos), (NON_MATCHING, non_matching)):
         for name in names:

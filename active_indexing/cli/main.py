@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from active_indexing.cli.flags import Parser, did_you_mean
+from active_indexing.extras import MissingExtraError
 
 PROG = "active-indexing"
 COMMANDS = {
@@ -81,7 +82,7 @@ def _done(command: ModuleType, name: str, argv: list[str]) -> int:
     try:
         parse = getattr(command, "parse", Parser.parse_args)
         return int(command.run(parse(parser, argv)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:

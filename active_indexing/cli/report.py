@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from active_indexing.cli.flags import Parser
+from active_indexing.extras import require_for_reports
 
 
 def add_parser(parser: Parser) -> None:
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: runs that have nothing in common.
         FileNotFoundError: a folder holds no finished run.
     """
+    require_for_reports()
     from active_indexing.reporting.page import write_report
 
     print(f"the report is {write_report(arguments.folders)}")

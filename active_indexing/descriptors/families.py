@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torchvision
 from torch import nn
 
 from active_indexing.descriptors.networks.architectures import build_network
-from active_indexing.descriptors.networks.dino import build_dino
 from active_indexing.descriptors.networks.isc import ISCNetwork
 from active_indexing.descriptors.networks.vit4icd import VIT4ICD_DIM, ViT4ICDNetwork
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights import layouts
 from active_indexing.descriptors.weights.download import PublishedFile
+from active_indexing.extras import require
 
 SSCD_URL = "https://dl.fbaipublicfiles.com/sscd-copy-detection"
 AI_URL = "https://dl.fbaipublicfiles.com/active_indexing"
@@ -88,7 +87,9 @@ def _dino(folder: str, dim: int, architecture: str, build: Callable[[], nn.Modul
 
 
 def _dino_resnet50() -> nn.Module:
-    network = torchvision.models.resnet50()
+    from torchvision.models import resnet50
+
+    network: nn.Module = resnet50()
     network.fc = nn.Identity()
     return network
 
@@ -104,7 +105,14 @@ def _isc(name: str) -> PublishedDescriptor:
     )
 
 
-_DINO_VITS16 = partial(build_dino, 16, 384, 6)
+def _dino_vits(patch: int) -> nn.Module:
+    require("timm", "models")
+    from active_indexing.descriptors.networks.dino import build_dino  # a class of timm's, so it loads timm
+
+    return build_dino(patch, 384, 6)
+
+
+_DINO_VITS16 = partial(_dino_vits, 16)
 
 
 def _of_table(name: str, file: str) -> PublishedDescriptor:
@@ -130,9 +138,7 @@ _KNOWN: dict[str, PublishedDescriptor] = {
     "sscd_disc_large": _sscd("sscd_disc_large", "resnext101_32x4d", 1024, ("classy", "torchscript")),
     "dino_resnet50": _dino("dino_resnet50_pretrain", 2048, "resnet50+mean", _dino_resnet50),
     "dino_vits16": _dino("dino_deitsmall16_pretrain", 384, "vit_small16+token+dino", _DINO_VITS16),
-    "dino_vits8": _dino(
-        "dino_deitsmall8_pretrain", 384, "vit_small8+token+dino", partial(build_dino, 8, 384, 6)
-    ),
+    "dino_vits8": _dino("dino_deitsmall8_pretrain", 384, "vit_small8+token+dino", partial(_dino_vits, 8)),
     "isc_ft_v107": _isc("isc_ft_v107"),
     "isc_selfsup_v98": _isc("isc_selfsup_v98"),
     "vit4icd": PublishedDescriptor(

@@ -7,10 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torchvision
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import nn
 
 from active_indexing.descriptors.networks.architectures import RESNETS, build_network
@@ -23,6 +20,7 @@ from active_indexing.descriptors.weights.checkpoints import (
     nested_state_dict,
     read_checkpoint,
 )
+from active_indexing.extras import third_party
 
 # Input size of torchvision and timm networks in the published program (``--resize_size``).
 PUBLISHED_SIZE = 288
@@ -58,9 +56,9 @@ def load_library_network(name: str, path: Path | None) -> tuple[nn.Module, Prepr
         ValueError: unknown name, or weights that do not fit.
         ConnectionError: the library's weights can't be downloaded.
     """
-    if name in torchvision.models.list_models(module=torchvision.models):
+    if name in _torchvision_names():
         library, build = "torchvision", _torchvision_network
-    elif timm.is_model(name):
+    elif _timm().is_model(name):
         library, build = "timm", _timm_network
     else:
         raise ValueError(_unknown(name))
@@ -101,27 +99,43 @@ def _sscd_network(name: str, checkpoint: Any, path: Path) -> tuple[nn.Module, st
 
 def _fitting(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict, translated to timm's keys if it is DINOv2's own, which has a ``mask_token``."""
-    if "mask_token" not in state or not isinstance(network, VisionTransformer):
+    if "mask_token" not in state:
         return state
-    fitting: dict[str, torch.Tensor] = checkpoint_filter_fn(dict(state), network)
+    transformers = third_party("timm.models.vision_transformer", "models")
+    if not isinstance(network, transformers.VisionTransformer):
+        return state
+    fitting: dict[str, torch.Tensor] = transformers.checkpoint_filter_fn(dict(state), network)
     return fitting
 
 
 def library_names() -> list[str]:
     """Every architecture name that :func:`load_library_network` accepts, without timm's weight tags."""
-    return sorted({*torchvision.models.list_models(module=torchvision.models), *timm.list_models()})
+    return sorted({*_torchvision_names(), *_timm().list_models()})
+
+
+def _timm() -> Any:
+    return third_party("timm", "models")
+
+
+def _torchvision_models() -> Any:
+    return third_party("torchvision.models", "models")
+
+
+def _torchvision_names() -> list[str]:
+    models = _torchvision_models()
+    names: list[str] = models.list_models(module=models)
+    return names
 
 
 def _torchvision_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ...]]:
     # Only these two otherwise spend seconds on an initialisation that the weights then replace.
+    models = _torchvision_models()
     options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if pretrained:
-        url = torchvision.models.get_model_weights(name).DEFAULT.url
-        network = _downloaded(
-            lambda: torchvision.models.get_model(name, weights="DEFAULT", progress=True), name, url
-        )
+        url = models.get_model_weights(name).DEFAULT.url
+        network = _downloaded(lambda: models.get_model(name, weights="DEFAULT", progress=True), name, url)
     else:
-        network = torchvision.models.get_model(name, weights=None, **options)
+        network = models.get_model(name, weights=None, **options)
     removed = [attribute for attribute in CLASSIFIERS if hasattr(network, attribute)]
     for attribute in removed:
         setattr(network, attribute, Pooled())
@@ -132,11 +146,11 @@ def _timm_network(name: str, pretrained: bool) -> tuple[nn.Module, tuple[str, ..
     def create() -> nn.Module:
         try:
             # Vision transformers then interpolate their position embedding to any input size.
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+            return _timm().create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
         except TypeError:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+            return _timm().create_model(name, pretrained=pretrained, num_classes=0)
 
-    published = timm.get_pretrained_cfg(name)
+    published = _timm().get_pretrained_cfg(name)
     if pretrained and not (published and published.has_weights):
         raise ValueError(f"timm has no weights for {name}; pass a file of them with --model_path.")
     url = f"https://huggingface.co/{published.hf_hub_id}" if published else ""

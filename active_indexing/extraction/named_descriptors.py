@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.extraction.matrix_file import open_descriptors, reference_names
+from active_indexing.extras import third_party
 from active_indexing.images.header import suffixes
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
@@ -87,7 +87,7 @@ def read_hdf5(path: Path) -> NamedDescriptors:
 def write_hdf5(path: Path, descriptors: NamedDescriptors) -> None:
     """Write one HDF5 file, atomically; names are written as UTF-8 bytes."""
     content = io.BytesIO()
-    with h5py.File(content, "w") as file:
+    with third_party("h5py", "training").File(content, "w") as file:
         file["vectors"] = descriptors.vectors.astype(np.float32)
         file["image_names"] = np.array([os.fsencode(name) for name in descriptors.names], dtype=np.bytes_)
     write_bytes(path, content.getvalue())
@@ -136,7 +136,7 @@ def _parts(path: Path) -> list[Path]:
 
 def _read_part(path: Path) -> NamedDescriptors:
     try:
-        with h5py.File(path, "r") as file:
+        with third_party("h5py", "training").File(path, "r") as file:
             vectors, names = file["vectors"][()], file["image_names"][()]
     except (OSError, KeyError) as error:
         raise ValueError(

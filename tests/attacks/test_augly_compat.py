@@ -115,7 +115,7 @@ def test_magic_is_used_where_it_can_be_imported():
 def test_another_version_of_augly_is_refused(monkeypatch):
     monkeypatch.setattr(augly_compat.importlib.metadata, "version", lambda name: "1.1.0")
     with pytest.raises(
-        ImportError, match=r"need augly 1\.0\.0, found 1\.1\.0; run: pip install augly==1\.0\.0"
+        ImportError, match=r"need augly 1\.0\.0, found 1\.1\.0; pip install 'active-indexing\[attacks\]'"
     ):
         augly_compat.augly_image.__wrapped__()
 

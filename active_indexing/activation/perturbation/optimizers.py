@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from active_indexing.extras import third_party
 
 TIMM_ALSO = ("Adafactor", "Muon")
 """Optimizers of which timm has its own version. It has to be imported, seconds of work, only for these and
@@ -55,7 +56,7 @@ def build_optimizer(spec: str, parameters: list[Tensor]) -> Optimizer:
     name, options = parse_spec(spec)
     maker = _class_named(name, Optimizer, torch.optim)
     if maker is None or name in TIMM_ALSO:
-        timm_optim = importlib.import_module("timm.optim")
+        timm_optim = third_party("timm.optim", "models")
         maker = _class_named(name, Optimizer, timm_optim) or maker
         if maker is None and name.lower() in timm_optim.list_optimizers():
             # timm's registry also knows short names (adamw, lamb, lion) that are no classes.
@@ -86,8 +87,8 @@ def build_scheduler(spec: str, optimizer: Optimizer) -> Advance:
         if isinstance(schedule, torch_schedulers.ReduceLROnPlateau):
             return lambda step, loss: schedule.step(loss)
         return lambda step, loss: schedule.step()
-    timm_scheduler = importlib.import_module("timm.scheduler")
-    base = importlib.import_module("timm.scheduler.scheduler").Scheduler
+    timm_scheduler = third_party("timm.scheduler", "models")
+    base = third_party("timm.scheduler.scheduler", "models").Scheduler
     timm_class = _class_named(name, base, timm_scheduler)
     if timm_class is None:
         raise ValueError(

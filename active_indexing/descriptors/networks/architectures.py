@@ -10,26 +10,41 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from active_indexing.descriptors.networks.resnet10 import ResNet10
+from active_indexing.extras import third_party
 
 # Positions below this are raised to it before the power, as [SSCD] does; keeps the gradient finite.
 GEM_FLOOR = 1e-6
 
-# The ``resnext101_32x4d`` of the published ``sscd_disc_large``: torchvision ships only 32x8d and 64x4d.
+
+def _of_torchvision(name: str, **options: Any) -> nn.Module:
+    """A network of torchvision, whose import takes 1.7 s of CPU time."""
+    from torchvision import models
+
+    network: nn.Module = getattr(models, name)(**options)
+    return network
+
+
+def _resnext101_32x4d(**options: Any) -> nn.Module:
+    """Of the published ``sscd_disc_large``: torchvision ships only 32x8d and 64x4d."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    network: nn.Module = ResNet(Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4, **options)
+    return network
+
+
 _RESNETS: dict[str, Callable[..., Any]] = {
-    "resnet10": partial(ResNet, BasicBlock, [1, 1, 1, 1]),
-    "resnet18": torchvision.models.resnet18,
-    "resnet50": torchvision.models.resnet50,
-    "resnext101_32x4d": partial(ResNet, Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4),
-    "resnext101_32x8d": torchvision.models.resnext101_32x8d,
+    "resnet10": ResNet10,
+    "resnet18": partial(_of_torchvision, "resnet18"),
+    "resnet50": partial(_of_torchvision, "resnet50"),
+    "resnext101_32x4d": _resnext101_32x4d,
+    "resnext101_32x8d": partial(_of_torchvision, "resnext101_32x8d"),
 }
 _LIGHT: dict[str, Callable[..., Any]] = {
-    "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
-    "efficientnet_b0": torchvision.models.efficientnet_b0,
+    name: partial(_of_torchvision, name) for name in ("mobilenet_v3_large", "efficientnet_b0")
 }
 RESNETS = tuple(_RESNETS)
 BACKBONES = (*_RESNETS, *_LIGHT)
@@ -109,7 +124,7 @@ def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
         width = next(layer.in_features for layer in light.classifier if isinstance(layer, nn.Linear))
         light.avgpool, light.classifier = GeM(gem_p), _projection(width, dim)
         return light
-    if timm.is_model(backbone):
+    if third_party("timm", "models").is_model(backbone):
         return TimmNetwork(backbone, dim, gem_p)
     raise ValueError(
         f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or an architecture that "
@@ -118,6 +133,7 @@ def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
 
 
 def _timm_trunk(name: str) -> Any:
+    timm = third_party("timm", "models")
     try:
         # Transformers then interpolate their position embedding to any input size.
         return timm.create_model(name, num_classes=0, dynamic_img_size=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import timm
 import torch
 from torch import nn
+
+from active_indexing.extras import third_party
 
 ISC_TRUNK = "tf_efficientnetv2_m.in21k_ft_in1k"
 
@@ -17,7 +18,7 @@ class ISCNetwork(nn.Module):
 
     def __init__(self, dim: int = 256) -> None:
         super().__init__()
-        self.backbone = timm.create_model(ISC_TRUNK, features_only=True)
+        self.backbone = third_party("timm", "models").create_model(ISC_TRUNK, features_only=True)
         self.fc = nn.Linear(ISC_CHANNELS, dim, bias=False)
         self.bn = nn.BatchNorm1d(dim)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 from torch import nn
+
+from active_indexing.extras import third_party
 
 VIT4ICD_DIM = 512
 
@@ -22,6 +23,7 @@ class ViT4ICDNetwork(nn.Module):
     def __init__(self, trunk: str = "deit_base_patch16_224") -> None:
         """Args: trunk: a vision transformer of timm; the published weights are of DeiT-base."""
         super().__init__()
+        timm = third_party("timm", "models")
         self.base = timm.create_model(trunk, num_classes=0, dynamic_img_size=True)
         self.linear = nn.Linear(self.base.num_features, VIT4ICD_DIM)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-import kornia
 import torch
 
+from active_indexing.extras import third_party
 from active_indexing.training.augmentations.colours import LUMA
 from active_indexing.training.augmentations.degradation import gaussian_blur
 from active_indexing.training.augmentations.drawings import draw_all
@@ -114,7 +114,7 @@ def _jittered(draws: Draws, pixels: torch.Tensor) -> torch.Tensor:
         elif kind == 2:
             pixels = grey + factors[2] * (pixels - grey)
         else:
-            pixels = kornia.enhance.adjust_hue(pixels, turn)
+            pixels = third_party("kornia.enhance", "training").adjust_hue(pixels, turn)
         pixels = pixels.clamp(0, 1)
     return pixels
 
@@ -129,6 +129,6 @@ def _compressed(draws: Draws, views: torch.Tensor, probability: float) -> torch.
     size = views.shape[-1]
     extra = -size % 16
     padded = torch.nn.functional.pad(views[rows], (0, extra, 0, extra), mode="replicate")
-    coded = kornia.enhance.jpeg_codec_differentiable(padded, quality)
+    coded = third_party("kornia.enhance", "training").jpeg_codec_differentiable(padded, quality)
     views[rows] = coded[:, :, :size, :size].clamp(0, 1)
     return views
