@@ -8,6 +8,10 @@ from typing import Any
 import faiss
 import numpy as np
 
+from active_indexing.index.factory_strings import check_factory, is_plain
+from active_indexing.index.trial import check_survives
+from active_indexing.parallel.memory import available_bytes
+
 OPQ_CENTROIDS = 256
 """Centroids of the codebooks that an OPQ rotation is trained with, whatever the index's own (faiss)."""
 
@@ -63,6 +67,23 @@ def repair_after_reading(index: Any) -> None:
         lists.fine_quantizer = lists.pq  # else decoding crashes
 
 
+def untrained(factory: str, metric: int, dim: int) -> faiss.Index:
+    """An index from a factory string, checked before FAISS sees it.
+
+    Raises:
+        ValueError: it can't be made, or is of no use here.
+    """
+    if "IDMap" in factory:
+        raise ValueError("ids are kept for every index; leave the IDMap out")
+    available = available_bytes()
+    check_factory(factory, dim, available)
+    if not is_plain(factory):
+        check_survives(factory, metric, dim, available)
+    index = faiss.index_factory(dim, factory, metric)
+    refuse_unfit(faiss.downcast_index(index), metric)
+    return index
+
+
 def refuse_unfit(index: Any, metric: int) -> None:
     """Raise for what FAISS makes but can't do: it would compute something else, or abort the process.
 
@@ -71,5 +92,10 @@ def refuse_unfit(index: Any, metric: int) -> None:
     """
     if index.metric_type != metric:
         raise ValueError("it knows another metric only")
-    if isinstance(split_transforms(index)[1], faiss.IndexIVFPQR):
+    core = split_transforms(index)[1]
+    if isinstance(core, faiss.IndexIVFPQR):
         raise ValueError("its refinement codes work with ids 0, 1, 2... only")
+    if isinstance(core, faiss.IndexNSG):
+        raise ValueError("its graph is made in one go, and can't take images one after another; HNSW32 can")
+    if isinstance(core, faiss.Index2Layer):
+        raise ValueError("FAISS encodes with it, but can't search it")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from active_indexing.artefacts import atomic
+from active_indexing.checks import regular_file
 from active_indexing.index.vector_index import IndexFileError, VectorIndex
 
 EMBEDDED_DIR = Path(__file__).parents[1] / "assets"
@@ -44,6 +45,7 @@ def load(
         IndexFileError: foreign, changed, truncated, or made from something else.
     """
     side_car = path.with_suffix(".json")
+    regular_file(path, "index file", "move it away")
     made_from, expected = _side_car(path, side_car)
     differing = [] if inputs is None else [key for key in inputs if made_from.get(key) != inputs[key]]
     if differing:
@@ -51,12 +53,19 @@ def load(
     content = path.read_bytes()
     if _sha256(content) != expected:
         raise IndexFileError(f"{path} was truncated or changed after it was written")
-    return VectorIndex.from_bytes(content, factory, metric), made_from
+    index = VectorIndex.from_bytes(content, factory, metric)
+    wrong = index.misfits()
+    if index.dim != made_from.get("dim"):
+        wrong.insert(0, f"it is for {index.dim} dimensions, its side-car says {made_from.get('dim')}")
+    if wrong:
+        raise IndexFileError(f"{path} holds no index {factory} with --quant {metric}: {wrong[0]}")
+    return index, made_from
 
 
 def _side_car(path: Path, side_car: Path) -> tuple[dict[str, Any], str]:
-    if not side_car.is_file():
+    if not side_car.exists():
         raise IndexFileError(f"{path} has no {side_car.name} that says what made it")
+    regular_file(side_car, "side-car of an index", "move it and the index away")
     try:
         content = json.loads(side_car.read_text())
         made_from, expected = dict(content["inputs"]), content["sha256"]

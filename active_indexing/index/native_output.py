@@ -29,6 +29,15 @@ def without_native_lines(start: bytes) -> Iterator[None]:
             sys.stderr.write(b"".join(kept).decode(errors="replace"))
 
 
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Turn an error of FAISS into a ValueError ``<what>: <what FAISS said>``."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(f"{what}: {reason(error)}") from error
+
+
 def reason(error: Exception) -> str:
     """What FAISS said, without its function signature and source location."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -14,8 +14,9 @@ import faiss
 import numpy as np
 
 from active_indexing.index import faiss_parts
-from active_indexing.index.native_output import reason, without_native_lines
+from active_indexing.index.native_output import in_words, reason, without_native_lines
 from active_indexing.index.neighbours import Neighbours, best_ids, most_of_one
+from active_indexing.index.structure import misfits
 from active_indexing.index.training_sizes import TrainingSizes, training_sizes
 from active_indexing.index.vectors import checked
 from active_indexing.registry import Registry
@@ -87,15 +88,10 @@ class VectorIndex:
                 f"(and wants {sizes.good:,}); got {len(descriptors):,}. "
                 "Extract more with scripts/extract_fts.py, or choose a factory with fewer cells."
             )
-        try:
-            # FAISS prints hundreds of these for OPQ; callers give one warning in words instead.
-            with without_native_lines(b"WARNING clustering"):
-                self._index.train(descriptors)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{self.factory} could not be trained from {len(descriptors):,} descriptors of "
-                f"{self.dim} dimensions: {reason(error)}"
-            ) from error
+        attempt = f"{self.factory} could not be trained from {len(descriptors):,} descriptors"
+        # FAISS prints hundreds of these for OPQ; callers give one warning in words instead.
+        with in_words(attempt), without_native_lines(b"WARNING clustering"):
+            self._index.train(descriptors)
 
     def add(self, descriptors: np.ndarray, ids: np.ndarray) -> None:
         """Add entries.
@@ -111,7 +107,8 @@ class VectorIndex:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if len(ids) != len(descriptors):
             raise ValueError(f"got {len(descriptors)} descriptors but {len(ids)} ids.")
-        self._entries.add_with_ids(descriptors, ids)
+        with in_words(f"{self.factory} can't take {len(ids):,} descriptors"):
+            self._entries.add_with_ids(descriptors, ids)
         self._most = max(self._most, most_of_one(ids))
 
     def search(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
@@ -121,7 +118,8 @@ class VectorIndex:
 
     def _best_entries(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
         # FAISS allocates k places for every query, however few entries there are.
-        distances, ids = self._entries.search(descriptors, max(1, min(k, self.ntotal)))
+        with in_words(f"{self.factory} can't be searched"):
+            distances, ids = self._entries.search(descriptors, max(1, min(k, self.ntotal)))
         # A cell shorter than k is padded with id -1 and distance 3.4e38 (faiss 1.15.1).
         return [Neighbours(i[i >= 0], d[i >= 0]) for i, d in zip(ids, distances, strict=True)]
 
@@ -236,6 +234,11 @@ class VectorIndex:
         found[ids >= 0] = vectors[ids >= 0]
         return found
 
+    def misfits(self) -> list[str]:
+        """What keeps an index that was read from a file from being one of its factory, metric and ``dim``."""
+        expected = new_index(self.factory, self.metric, self.dim)  # frees its parts when it goes
+        return misfits(self._index, expected._index)
+
     def to_bytes(self) -> bytes:
         """The bytes of a FAISS index file, entries included; ValueError if it doesn't keep their ids."""
         if self.ntotal and self._entries is not self._index:
@@ -247,7 +250,7 @@ class VectorIndex:
         """Read back what ``to_bytes`` gave; IndexFileError when it is not a whole FAISS index."""
         try:
             index = faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise IndexFileError(f"not a whole FAISS index file ({reason(error)})") from error
         read = cls(index, factory, metric)
         faiss_parts.repair_after_reading(index)
@@ -277,12 +280,8 @@ def new_index(factory: str, metric: str, dim: int) -> VectorIndex:
     """
     if ":" in factory:
         return VectorIndex(INDEX_TYPES[factory](dim, _METRICS[metric]), factory, metric)
-    if factory.startswith("IDMap"):
-        raise ValueError(f"{factory}: ids are kept for every index; leave the IDMap out.")
     try:
-        index = faiss.index_factory(dim, factory, _METRICS[metric])
-        faiss_parts.refuse_unfit(faiss.downcast_index(index), _METRICS[metric])
-        return VectorIndex(index, factory, metric)
+        return VectorIndex(faiss_parts.untrained(factory, _METRICS[metric], dim), factory, metric)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"FAISS can't make an index {factory!r} for {dim} dimensions with --quant {metric}: "

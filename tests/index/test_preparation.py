@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from active_indexing.extraction.matrix_file import DescriptorMatrix
 from active_indexing.index import files, preparation
 from active_indexing.index.config import IndexConfig
-from active_indexing.index.files import index_path, load
+from active_indexing.index.files import index_path, load, save
 from active_indexing.index.preparation import PreparedIndex, prepare_index
-from active_indexing.index.vector_index import IndexFileError
+from active_indexing.index.vector_index import IndexFileError, new_index
 from tests.conftest import TOY_DIM, Toy
 
 FACTORY = "IVF8,PQ4x4np"
@@ -348,3 +349,48 @@ def test_what_was_saved_loads_with_the_word_of_its_side_car(config: IndexConfig)
     index, made_from = load(stored(config), None, FACTORY, "L2")
     assert index.ntotal == 0
     assert {**made_from, "references": inputs["references"]} == inputs
+
+
+@pytest.mark.parametrize(
+    ("other", "asked", "message"),
+    [
+        ("IVF16,Flat", "IVF8,Flat", "its nlist is 16, expected 8"),
+        ("PQ8x4np", "PQ4x4np", "its code size is 4, expected 2"),
+        ("IVF8,SQ8", "IVF8,Flat", "its by residual is 1, expected 0"),
+        ("LSH", "PQ4x4np", "its code size is 8, expected 2"),
+    ],
+)
+def test_an_index_of_another_kind_is_refused_whatever_its_side_car_says(
+    tmp_path: Path, other: str, asked: str, message: str
+) -> None:
+    made = new_index(other, "L2", 64)
+    made.train(np.random.default_rng(0).normal(size=(400, 64)))
+    path = tmp_path / "a.index"
+    inputs = {"factory": asked, "quant": "L2", "dim": 64}
+    save(path, made, inputs)
+    with pytest.raises(IndexFileError, match=f"holds no index {asked} with --quant L2: {message}"):
+        load(path, inputs, asked, "L2")
+    with pytest.raises(ValueError, match="with --quant IP"):
+        load(path, inputs, other, "IP")
+
+
+def test_an_untrained_index_and_one_of_other_dimensions_are_refused(tmp_path: Path) -> None:
+    path, inputs = tmp_path / "a.index", {"dim": 64}
+    save(path, new_index("IVF8,Flat", "L2", 64), inputs)
+    with pytest.raises(IndexFileError, match="it is not trained"):
+        load(path, inputs, "IVF8,Flat", "L2")
+    save(path, new_index("Flat", "L2", 32), inputs)
+    with pytest.raises(IndexFileError, match="it is for 32 dimensions, its side-car says 64"):
+        load(path, inputs, "Flat", "L2")
+
+
+def test_a_pipe_is_no_index_and_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.index"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"a\.index is a pipe or a device, expected a regular file"):
+        load(path, None, "Flat", "L2")
+    path.unlink()
+    path.touch()
+    os.mkfifo(path.with_suffix(".json"))
+    with pytest.raises(ValueError, match=r"a\.json is a pipe or a device"):
+        load(path, None, "Flat", "L2")
