@@ -15,6 +15,13 @@ from active_indexing.descriptors.preprocessing import Preprocessing
 RECIPE = "bilinear-antialias/normalise/network/l2/1"
 
 
+# What a network may raise for a batch; TorchScript's own error is a plain Exception.
+_REFUSALS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+    torch.jit.Error,
+)  # fmt: skip
+
+
 class Descriptor(nn.Module):
     """A frozen network with its pre- and post-processing: RGB images in, unit vectors out.
 
@@ -127,14 +134,14 @@ class Descriptor(nn.Module):
         try:
             with torch.no_grad():
                 raw = self.network(inputs)
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        except _REFUSALS as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
             raise ValueError(
                 f"descriptor {self.name} rejects a batch of {size}x{size} RGB images ({reason}); "
                 "pass the size it was made for with --resize_size."
             ) from error
         shape = tuple(raw.shape) if isinstance(raw, torch.Tensor) else type(raw).__name__
-        if not isinstance(raw, torch.Tensor) or raw.ndim != 2 or raw.shape[0] != 2:
+        if not isinstance(raw, torch.Tensor) or raw.ndim != 2 or raw.shape[0] != 2 or not raw.shape[1]:
             raise ValueError(
                 f"descriptor {self.name} gives {shape} for 2 images, expected a tensor (2, D); "
                 "use a model that ends in one vector per image."

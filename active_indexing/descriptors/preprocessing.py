@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+
+from active_indexing.descriptors.config import MOST_INPUT_EDGE
 
 Resize = Literal["square", "short_edge", "long_edge"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -45,8 +48,15 @@ class Preprocessing:
     grey: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"the descriptor's input size must be at least 1 pixel, got {self.size}.")
+        if type(self.size) is not int or self.size < 1 or self.size > MOST_INPUT_EDGE:
+            raise ValueError(
+                f"the descriptor's input size must be at least 1 pixel and at most {MOST_INPUT_EDGE:,}, "
+                f"got {self.size!r}."
+            )
+        for name, channels in (("mean", self.mean), ("std", self.std)):
+            numbers = len(channels) == 3 and all(type(value) in (int, float) for value in channels)
+            if not numbers or not all(math.isfinite(value) for value in channels) or 0 in self.std:
+                raise ValueError(f"{name} must be three finite numbers, std not 0, got {channels!r}.")
         if self.resize not in get_args(Resize):
             raise ValueError(
                 f"unknown resize {self.resize!r}; expected one of {', '.join(get_args(Resize))}."
@@ -54,9 +64,17 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of :meth:`as_dict`, also after a round trip through JSON."""
-        settings = {**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])}
-        return cls(**settings)
+        """The inverse of :meth:`as_dict`, also after a round trip through JSON.
+
+        Raises:
+            ValueError: something else than what ``as_dict`` gives.
+        """
+        try:
+            return cls(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"a preprocessing has size, resize, and three numbers each of mean, std; got {stored!r:.200}."
+            ) from error
 
     def as_dict(self) -> dict[str, Any]:
         """Settings by name, as files and fingerprints keep them.

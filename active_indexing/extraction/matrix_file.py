@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from active_indexing.artefacts.identity import sha256_file
+from active_indexing.checks import regular_file
 
 CHUNK_ROWS = 65_536
 """Rows held in memory at a time: 128 MiB of 512-d float32."""
@@ -83,11 +85,12 @@ def open_descriptors(path: Path) -> DescriptorMatrix:
         FileNotFoundError: no such file.
         ValueError: not a whole file of that kind, or not a non-empty matrix of floating numbers.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no descriptor file {path}; make one with scripts/extract_fts.py.")
+    regular_file(path, "descriptor file", "make one with scripts/extract_fts.py")
     try:
         shape, dtype, read = _npy(path) if path.suffix == ".npy" else _torch(path)
-    except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError, ValueError) as error:
+    except _DAMAGED as error:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} is not a whole .npy, .pth or .pt file of descriptors: {why}") from error
     if len(shape) != 2 or 0 in shape or "float" not in dtype:
@@ -114,6 +117,13 @@ def reference_names(path: Path, rows: int) -> Path | None:
     return names
 
 
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
+    pickle.UnpicklingError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy's and torch's readers raise for bytes that mean nothing."""
+
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)  # not bfloat16
 
 _Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
@@ -122,7 +132,8 @@ _Opened = tuple[tuple[int, ...], str, Callable[[int, int], np.ndarray]]
 
 def _npy(path: Path) -> _Opened:
     def mapped() -> np.ndarray:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):  # a shape beyond 64 bits is refused anyway
+            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(matrix, np.ndarray):
             raise ValueError("it is an archive of several arrays")
         return matrix

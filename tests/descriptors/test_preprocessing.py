@@ -103,7 +103,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def test_an_impossible_size_and_an_unknown_resize_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
+    with pytest.raises(ValueError, match="at least 1 pixel and at most 4,096, got 0"):
         Preprocessing(0)
     with pytest.raises(
         ValueError, match="unknown resize 'crop'; expected one of square, short_edge, long_edge"

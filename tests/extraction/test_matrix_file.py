@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,3 +212,63 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     opened, read = (int(value) for value in done.stdout.split())
     assert opened < 20
     assert read < 100  # one piece of CHUNK_ROWS is 64 MiB here
+
+
+class Runs:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def header(text: str, version: int = 1) -> bytes:
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4)}\n"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999, 99999999999)}\n"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4)}\n"),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (2, 4)}\n"),
+        header("{'descr': [], 'fortran_order': False, 'shape': (2, 4)}\n"),
+        header("{'descr': '<f4', 'shape': 3}\n"),
+        header("(" * 200 + "\n"),
+        header("__import__('os').abort()\n"),
+        header("{'descr'\n", 9),
+        b"\x93NUMPY",
+        b"",
+        b"PK\x05\x06" + bytes(18),
+    ],
+)
+def test_a_hostile_npy_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "fts.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"fts\.npy (is not a whole \.npy|holds )"):
+        open_descriptors(path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "pth"])
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, suffix: str) -> None:
+    path, proof = tmp_path / f"fts.{suffix}", tmp_path / "ran"
+    path.write_bytes(pickle.dumps(Runs(proof), protocol=2))
+    with pytest.raises(ValueError, match="is not a whole"):
+        open_descriptors(path)
+    np.save(tmp_path / "o.npy", np.array([Runs(proof)], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="is not a whole"):
+        open_descriptors(tmp_path / "o.npy")
+    torch.save({"fts": Runs(proof)}, tmp_path / "o.pth")
+    with pytest.raises(ValueError, match="is not a whole"):
+        open_descriptors(tmp_path / "o.pth")
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "fts.npy")
+    with pytest.raises(ValueError, match=r"fts\.npy is a (folder|pipe or a device), expected"):
+        open_descriptors(tmp_path / "fts.npy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from active_indexing.checks import regular_file
+
 # Where training programs nest the weights in a checkpoint; the last one present wins (published rule,
 # and ``model``, where DeiT and timm's own training keep them).
 NESTING_KEYS = ("state_dict", "model_state_dict", "teacher", "model")
@@ -22,6 +25,11 @@ WRAPPER_PREFIXES = ("module.", "backbone.")
 # Lightning checkpoints, SSCD's among them, hold the training module; the network is its ``model``.
 LIGHTNING_VERSION, LIGHTNING_NETWORK = "pytorch-lightning_version", "model."
 SHOWN_KEYS = 4
+_DAMAGED = (
+    AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RuntimeError,
+    TypeError, ValueError, struct.error, safetensors.SafetensorError,
+)  # fmt: skip
+"""What torch's and safetensors' readers raise for bytes that mean nothing."""
 
 
 def is_torchscript(path: Path) -> bool:
@@ -29,7 +37,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error):
         return False
 
 
@@ -44,8 +52,7 @@ def read_checkpoint(path: Path) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, is something else, or holds objects that could run code.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"the weights file {path} does not exist; check --model_path.")
+    regular_file(path, "weights file", "check --model_path")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -57,7 +64,7 @@ def read_checkpoint(path: Path) -> Any:
             f"{path} is not a file of weights, or holds more than tensors and plain values, which is "
             "refused because it could run code; save only its state_dict() with torch.save."
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, safetensors.SafetensorError) as error:
+    except _DAMAGED as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"{path} can't be read as weights ({reason}); it may be truncated: copy or download it again."
@@ -81,7 +88,7 @@ def nested_state_dict(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
     """
     nested = [key for key in NESTING_KEYS if isinstance(checkpoint, Mapping) and key in checkpoint]
     state = checkpoint[nested[-1]] if nested else checkpoint
-    if not _is_state_dict(state):
+    if not is_state_dict(state):
         raise ValueError(
             f"{path} holds no state dict (tensors by name), neither at its top nor under "
             f"{', '.join(NESTING_KEYS)}; save the network's state_dict() with torch.save."
@@ -143,7 +150,13 @@ def load_strictly(
             f"the weights of {source} do not fit the network: {'; '.join(filter(None, problems))}. "
             "Choose the architecture they were trained with by --model_name."
         )
-    network.load_state_dict(used)
+    try:
+        network.load_state_dict(used)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"the weights of {source} can't be loaded: some are sparse, quantised or without values; "
+            "save plain tensors with torch.save."
+        ) from error
 
 
 def _listed(label: str, keys: list[str]) -> str:
@@ -153,11 +166,12 @@ def _listed(label: str, keys: list[str]) -> str:
     return f"{len(keys)} {label} ({', '.join(keys[:SHOWN_KEYS])}{more})"
 
 
-def _is_state_dict(state: Any) -> bool:
+def is_state_dict(state: Any) -> bool:
+    """Whether these are tensors by name."""
     return (
         isinstance(state, Mapping)
         and len(state) > 0
-        and all(isinstance(value, torch.Tensor) for value in state.values())
+        and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
     )
 
 

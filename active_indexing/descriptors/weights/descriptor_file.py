@@ -13,9 +13,12 @@ from torch import nn
 from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.descriptors.preprocessing import Preprocessing
-from active_indexing.descriptors.weights.checkpoints import load_strictly
+from active_indexing.descriptors.weights.checkpoints import is_state_dict, load_strictly
 
 FORMAT = "active_indexing.descriptor/1"
+MOST_DIMENSIONS = 65_536
+"""32 times the longest descriptor in use (2,048, an untrained projection of a ResNet-50)."""
+
 KEYS = ("backbone", "dim", "gem_p", "preprocessing", "state_dict")
 
 
@@ -87,6 +90,29 @@ def is_descriptor_file(content: Any) -> bool:
     return isinstance(name, str) and name.startswith(FORMAT.split("/")[0])
 
 
+def _check_fields(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse what would fail, or take all memory, while the network is built."""
+    dim, gem_p, state = content["dim"], content["gem_p"], content["state_dict"]
+    wrong = ""
+    if not isinstance(content["backbone"], str):
+        wrong = f"its backbone must be a name, got {content['backbone']!r:.80}"
+    elif type(dim) is not int or not 1 <= dim <= MOST_DIMENSIONS:
+        wrong = f"its dim must be a whole number from 1 to {MOST_DIMENSIONS:,}, got {dim!r:.80}"
+    elif type(gem_p) not in (int, float) or not 1 <= gem_p:
+        wrong = f"its gem_p must be a number of at least 1, got {gem_p!r:.80}"
+    elif not is_state_dict(state):
+        wrong = f"its state_dict must hold tensors by name, got {_kind(state)}"
+    if wrong:
+        raise ValueError(f"{path} is damaged: {wrong}; export the descriptor again.")
+
+
+def _kind(state: Any) -> str:
+    if not isinstance(state, Mapping):
+        return f"a {type(state).__name__}"
+    odd = next(((key, value) for key, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    return f"{type(odd[1]).__name__} under {odd[0]!r:.80}" if odd else "keys that are no text, or none"
+
+
 def parse_descriptor_file(content: Mapping[str, Any], path: Path) -> tuple[nn.Module, Head, Preprocessing]:
     """The network of a file of ours, its shape, and its preprocessing.
 
@@ -108,8 +134,12 @@ def parse_descriptor_file(content: Mapping[str, Any], path: Path) -> tuple[nn.Mo
     absent = [key for key in KEYS if key not in content]
     if absent:
         raise ValueError(f"{path} lacks {', '.join(absent)}; export the descriptor again.")
+    _check_fields(content, path)
     head = Head(backbone=content["backbone"], dim=content["dim"], gem_p=content["gem_p"])
-    preprocessing = Preprocessing.from_dict(content["preprocessing"])
-    network = head.build().float()
+    try:
+        preprocessing = Preprocessing.from_dict(content["preprocessing"])
+        network = head.build().float()
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error} Export the descriptor again.") from error
     load_strictly(network, content["state_dict"], source=str(path))
     return network, head, preprocessing

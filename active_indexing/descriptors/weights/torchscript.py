@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from active_indexing.artefacts.identity import sha256_file
+from active_indexing.checks import regular_file
 from active_indexing.descriptors.preprocessing import Preprocessing
 
 # Entry of the archive in which our own exports say how they see images.
@@ -48,8 +49,7 @@ def load_torchscript(path: Path, device: torch.device) -> tuple[ScriptedNetwork,
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not TorchScript or is damaged.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"the TorchScript file {path} does not exist; check --model_path.")
+    regular_file(path, "TorchScript file", "check --model_path")
     extra = {PREPROCESSING_ENTRY: ""}
     try:
         with warnings.catch_warnings():
@@ -63,5 +63,8 @@ def load_torchscript(path: Path, device: torch.device) -> tuple[ScriptedNetwork,
             "state dict (then name its architecture with --model_name)."
         ) from error
     stored = extra[PREPROCESSING_ENTRY]
-    preprocessing = Preprocessing.from_dict(json.loads(stored)) if stored else None
+    try:
+        preprocessing = Preprocessing.from_dict(json.loads(stored)) if stored else None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds a damaged {PREPROCESSING_ENTRY}: {error}") from error
     return ScriptedNetwork(module), f"torchscript.{sha256_file(path)}", preprocessing

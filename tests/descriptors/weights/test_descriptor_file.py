@@ -74,3 +74,36 @@ def test_weights_of_another_dimension_are_refused(content: dict[str, Any]) -> No
 def test_a_state_dict_is_not_a_descriptor_file() -> None:
     assert not is_descriptor_file(tiny_network().state_dict())
     assert not is_descriptor_file([1])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("state_dict", [1, 2], "its state_dict must hold tensors by name, got a list"),
+        (
+            "state_dict",
+            {"fc.weight": "text"},
+            "its state_dict must hold tensors by name, got str under 'fc.weight'",
+        ),
+        ("state_dict", {}, "its state_dict must hold tensors by name"),
+        ("dim", "eight", "its dim must be a whole number from 1 to 65,536, got 'eight'"),
+        ("dim", 10**9, "its dim must be a whole number from 1 to 65,536, got 1000000000"),
+        ("dim", True, "its dim must be a whole number"),
+        ("gem_p", "3", "its gem_p must be a number of at least 1, got '3'"),
+        ("gem_p", float("nan"), "its gem_p must be a number of at least 1, got nan"),
+        ("backbone", ["resnet50"], "its backbone must be a name"),
+        ("preprocessing", 3, "a preprocessing has size, resize, and three numbers each of mean, std; got 3"),
+        ("preprocessing", {"size": 48}, "a preprocessing has size, resize"),
+        ("preprocessing", {**PREPROCESSING.as_dict(), "size": 10**9}, "at most 4,096, got 1000000000"),
+        ("preprocessing", {**PREPROCESSING.as_dict(), "size": "48"}, "at most 4,096, got '48'"),
+        ("preprocessing", {**PREPROCESSING.as_dict(), "std": (0, 1, 1)}, "std not 0"),
+        ("preprocessing", {**PREPROCESSING.as_dict(), "mean": "abc"}, "mean must be three finite numbers"),
+        ("preprocessing", {**PREPROCESSING.as_dict(), "moon": 1}, "a preprocessing has size, resize"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_in_words(
+    content: dict[str, Any], field: str, value: Any, message: str
+) -> None:
+    content[field] = value
+    with pytest.raises(ValueError, match=f"d.pt is damaged: .*{message}.*xport the descriptor again"):
+        parse_descriptor_file(content, Path("d.pt"))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from active_indexing.descriptors.config import DescriptorConfig
+from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.descriptors.weights.torchscript import load_torchscript
 from tests.descriptors.tiny import CPU, save_scripted, tiny_network
 
@@ -50,3 +53,38 @@ def test_a_state_dict_is_not_torchscript(tmp_path: Path) -> None:
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent\.pt does not exist; check --model_path"):
         load_torchscript(tmp_path / "absent.pt", CPU)
+
+
+class Empty(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.flatten(1)[:, :0]
+
+
+class Raising(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.shape[0] > 0:
+            raise ValueError("no")
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Empty(), r"gives \(2, 0\) for 2 images, expected a tensor \(2, D\)"),
+        (Raising(), "rejects a batch of 288x288"),
+    ],
+)
+def test_a_network_that_gives_no_values_is_refused(
+    network: torch.nn.Module, message: str, tmp_path: Path
+) -> None:
+    path = save_scripted(network, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match=message):
+        load_descriptor(DescriptorConfig(model_path=path), CPU)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.pt"
+    os.mkfifo(path)
+    for name in (None, "torchscript", "resnet18"):
+        with pytest.raises(ValueError, match=r"pipe\.pt is a pipe or a device, expected a regular file"):
+            load_descriptor(DescriptorConfig(model_name=name, model_path=path), CPU)
