@@ -32,6 +32,7 @@ from active_indexing.release.folder import IMAGES, FolderRelease
 from active_indexing.release.image import ImageReleaser
 from active_indexing.release.manifest import quality_table
 from active_indexing.release.output_folder import open_journal
+from active_indexing.release.sources import identified
 from active_indexing.release.step_log import StepLog
 
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
@@ -89,18 +90,19 @@ def run(config: RunConfig) -> RunSummary:
     clock.lap("prepare")
     header, overwrite = release_header(config, fingerprint, prepared.inputs), config.existing == "overwrite"
     with open_journal(config.output_dir, header, overwrite=overwrite) as journal, one_core_per_operation():
+        sources = identified(sources, journal, progress=config.verbose > 0)
         release = FolderRelease(journal, config.output_dir, sources, config.save_format)
         _release(config, release, evaluation, descriptor, prepared)
         clock.lap("release")
         _add_protected(release, prepared)
         evaluated = evaluation.run(
-            _protected(release), workers_for(config.workers), threads_for(config.workers)
+            _protected(release, config.save_imgs), workers_for(config.workers), threads_for(config.workers)
         )
         clock.lap("evaluate")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
         content["seconds"] = clock.laps
         if not config.save_imgs:
-            release.remove(evaluation.identity(_protected(release)))
+            release.remove(evaluation.identity(_protected(release, departed=False)))
         atomic.write_json(config.output_dir / "run.json", content)
         report = _write_report(config.output_dir) if config.report else None
     return RunSummary(config.output_dir, content, report)
@@ -122,17 +124,21 @@ def _release(
         device_for(config.device).type != "cpu"
     ):  # one batch on the accelerator, one that is read or written meanwhile
         threads = max(threads, 2 * config.batch_size)
-    before = evaluation.identity(_protected(release))
+    before = evaluation.identity(_protected(release, config.save_imgs))
     removed = not config.save_imgs and release.removed_for == before
     release.run(releaser, threads=threads, progress=progress, removed=removed)
-    if removed and evaluation.identity(_protected(release)) != before:  # the removed images are needed again
+    if (
+        removed and evaluation.identity(_protected(release, departed=False)) != before
+    ):  # the removed images are needed again
         release.run(releaser, threads=threads, progress=progress)
     rows = (manifest.manifest_row(released.row) for _, released in release.items())
     csv_tables.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)
 
 
-def _protected(release: FolderRelease) -> ProtectedImages:
-    queries = [QueryImage(id_, path, id_, version) for id_, path, version in release.shipped()]
+def _protected(release: FolderRelease, departed: bool) -> ProtectedImages:
+    """What is evaluated; departed images too unless released files are removed, which can't be made again."""
+    shipped = release.shipped(departed=departed)
+    queries = [QueryImage(id_, path, id_, version) for id_, path, version in shipped]
     return ProtectedImages(queries, identity.fingerprint(release.inputs()), release.journal_folder)
 
 
@@ -159,8 +165,10 @@ def release_header(config: RunConfig, descriptor: str, index: dict[str, Any]) ->
 
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:
     """Add what the method wants remembered: for the published one the input, not the released file."""
+    added: set[int] = set()
     for source, released in release.items():
-        if released.entries is not None:
+        if released.entries is not None and source.id not in added:
+            added.add(source.id)
             prepared.index.add(released.entries, np.full(len(released.entries), source.id))
 
 

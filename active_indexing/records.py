@@ -19,14 +19,23 @@ class SourceImage:
     """One image of the user's folder.
 
     Attributes:
-        id: 63-bit id made from ``name`` alone, so that it does not depend on the other files.
+        id: 63-bit id made from the file's contents; from its name while these are unknown.
         path: where it lies.
         name: path relative to the folder, with ``/`` between parts.
+        sha256: of the file's bytes when ``id`` was given; empty: unknown.
+        slot: what its released file goes by when another file of the same contents goes by ``id``.
     """
 
     id: int
     path: Path
     name: str
+    sha256: str = ""
+    slot: int | None = None
+
+    @property
+    def key(self) -> int:
+        """Tells its released file from all others; ``id``, but for further copies of the same file."""
+        return self.id if self.slot is None else self.slot
 
 
 @dataclass(frozen=True)

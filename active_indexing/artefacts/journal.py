@@ -147,6 +147,10 @@ class KeyedJournal(Journal):
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
+    def keys(self) -> list[str]:
+        """Keys in the order in which they came first."""
+        return list(self._places)
+
     def put(self, key: str, item: dict[str, Any]) -> None:
         """Add an item, or replace the one of this key, and wait until it is on the disk."""
         self.append({"key": key, **item})

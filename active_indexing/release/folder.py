@@ -22,9 +22,10 @@ IMAGES = "imgs"
 """Folder of released files below the output folder."""
 
 NAMES = "names"
-"""Key of the journal's item with (id, name below ``imgs/``) of every file that may have been written."""
+"""Key of the journal's item with (input's key, name below ``imgs/``) of every file that may be written."""
 
 _REMOVED = "removed"
+_CHANGED = "the file was changed while the run was going on; run the same command again"
 
 
 class FolderRelease:
@@ -47,6 +48,7 @@ class FolderRelease:
         self._journal = journal
         self._output_dir = output_dir
         self._sources = sources
+        self._keys = {source.key for source in sources}
         self._save_format = save_format
 
     def run(self, releaser: ImageReleaser, *, threads: int, progress: bool, removed: bool = False) -> None:
@@ -65,8 +67,10 @@ class FolderRelease:
 
         def one(source: SourceImage) -> tuple[SourceImage, dict[str, Any]]:
             before = file_state(source.path)
-            released = releaser.release(source, names[source.id])
-            self._remove_other(source, released.row.released)
+            if before is not None and source.sha256 not in ("", before["sha256"]):
+                row = ManifestRow(source.id, str(source.path), reason=_CHANGED)
+                return source, self._item(Released(row, None), before)
+            released = releaser.release(source, names[source.key])
             return source, self._item(released, before)
 
         done = len(self._sources) - len(todo)
@@ -75,23 +79,32 @@ class FolderRelease:
         ) as bar:
             for source, item in map_as_done(one, todo, threads):
                 if item != self._without_key(source):  # skipped again for the same reason
-                    self._journal.put(str(source.id), item)
+                    self._journal.put(str(source.key), item)
                 bar.update()
 
     def items(self) -> Iterator[tuple[SourceImage, Released]]:
-        """Every input with what became of it, in the order of the inputs."""
+        """Every input with what became of it, in the order of the inputs; then those that left the folder."""
         for source, item in self._recorded():
             row = replace(ManifestRow(**item["row"]), source=str(source.path))
             yield source, Released(row, unpacked(item["entries"]))
 
-    def shipped(self) -> Iterator[tuple[int, Path, str]]:
-        """(id, path, SHA-256) of every released file, in the order of the inputs."""
-        for source, item in self._recorded():
-            if item["output"] is not None:
-                yield source.id, self._output_dir / item["row"]["released"], item["output"]["sha256"]
+    def shipped(self, *, departed: bool = True) -> Iterator[tuple[int, Path, str]]:
+        """(id, path, SHA-256) of a released file of every id, in the order of the inputs.
+
+        Args:
+            departed: also those whose input left the folder, where they are as they were written.
+        """
+        seen: set[int] = set()
+        for source, item in self._recorded() if departed else self._current():
+            path = self._output_dir / (item["row"]["released"] or ".")
+            if item["output"] is None or source.id in seen:
+                continue
+            if source.key in self._keys or is_unchanged(path, item["output"]):
+                seen.add(source.id)
+                yield source.id, path, item["output"]["sha256"]
 
     def inputs(self) -> list[tuple[str, str]]:
-        """(name, SHA-256) of every input that was released: what the index holds besides its references."""
+        """(name, SHA-256) of every input in the index, a departed one by its path."""
         return [
             (source.name, item["input"]["sha256"])
             for source, item in self._recorded()
@@ -117,30 +130,39 @@ class FolderRelease:
         """
         if self.removed_for != evaluation:
             self._journal.put(_REMOVED, {"evaluation": evaluation})
-        remove_images(self._output_dir, [_name(item) for _, item in self._recorded() if _name(item)])
+        remove_images(self._output_dir, [_name(item) for _, item in self._current() if _name(item)])
 
-    def _recorded(self) -> Iterator[tuple[SourceImage, dict[str, Any]]]:
+    def _current(self) -> Iterator[tuple[SourceImage, dict[str, Any]]]:
         for source in self._sources:
-            item = self._journal.get(str(source.id))
+            item = self._journal.get(str(source.key))
             if item is not None:
                 yield source, item
+
+    def _recorded(self) -> Iterator[tuple[SourceImage, dict[str, Any]]]:
+        """The inputs, then what was released for inputs that left the folder or have other contents now."""
+        yield from self._current()
+        for key, item in released_items(self._journal):
+            if key not in self._keys:
+                name = item["row"]["source"]
+                yield SourceImage(item["row"]["id"], Path(name), name, slot=key), item
 
     def _names(self) -> dict[int, list[str]]:
         """Names of released files, on record before any is written, so that no other input ever gets them."""
         taken: dict[int, list[str]] = {}
         for image, name in (self._journal.get(NAMES) or {NAMES: []})[NAMES]:
-            taken.setdefault(image, []).append(name)
+            if not self._is_free(image, name):
+                taken.setdefault(image, []).append(name)
         names = released_names(self._sources, taken, self._save_format)
         if names != taken:
             pairs = [(image, name) for image, reserved in names.items() for name in reserved]
             self._journal.put(NAMES, {NAMES: pairs})
         return names
 
-    def _remove_other(self, source: SourceImage, released: str) -> None:
-        """Remove what an input left under its other name when its contents were different."""
-        before = _name(self._journal.get(str(source.id)) or {"row": {"released": ""}})
-        if before and released and released != f"{IMAGES}/{before}":
-            remove_images(self._output_dir, [before])
+    def _is_free(self, key: int, name: str) -> bool:
+        """Whether a name was reserved for contents that could not be released and are not there any more."""
+        item = self._journal.get(str(key))
+        skipped = item is not None and item["output"] is None
+        return skipped and key not in self._keys and not (self._output_dir / IMAGES / name).exists()
 
     def _item(self, released: Released, before: dict[str, Any] | None) -> dict[str, Any]:
         name, entries = released.row.released, packed(released.entries)
@@ -148,15 +170,23 @@ class FolderRelease:
         return {"row": asdict(released.row), "entries": entries, "input": before, "output": output}
 
     def _without_key(self, source: SourceImage) -> dict[str, Any]:
-        item = self._journal.get(str(source.id)) or {}
+        item = self._journal.get(str(source.key)) or {}
         return {name: value for name, value in item.items() if name != "key"}
 
     def _is_done(self, source: SourceImage, removed: bool) -> bool:
-        item = self._journal.get(str(source.id))
+        item = self._journal.get(str(source.key))
         if item is None or item["output"] is None or not is_unchanged(source.path, item["input"]):
             return False
         path = self._output_dir / item["row"]["released"]
         return is_unchanged(path, item["output"]) or (removed and not path.exists())
+
+
+def released_items(journal: KeyedJournal) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(key, item) of everything that was ever released, in the order in which it came first."""
+    for key in journal.keys():
+        item = journal.get(key) if key.isdecimal() else None
+        if item is not None and item["output"] is not None:
+            yield int(key), item
 
 
 def remove_images(output_dir: Path, names: Iterable[str]) -> None:

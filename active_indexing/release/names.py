@@ -25,31 +25,31 @@ def released_names(
 
     Args:
         sources: all inputs.
-        taken: id -> names of images released earlier; they keep their names, and nobody else gets them.
+        taken: key -> names of images released earlier; they keep their names, and nobody else gets them.
         save_format: ``png``, ``jpeg``, ``webp``, or ``same``: the format that the input's name stands for.
 
     Returns:
-        id -> one or two names, of ``sources`` and ``taken``.
+        key -> one or two names, of ``sources`` and ``taken``.
     """
     sources = list(sources)
-    pending = [source for source in sources if source.id not in taken]
-    formats = {source.id: _format(source.name, save_format) for source in pending}
-    plain = {source.id: _with_ending(source.name, formats[source.id]) for source in pending}
+    pending = [source for source in sources if source.key not in taken]
+    formats = {source.key: _format(source.name, save_format) for source in pending}
+    plain = {source.key: _with_ending(source.name, formats[source.key]) for source in pending}
     reserved = [name for names in taken.values() for name in names]
     count = Counter(_folded(name) for name in [*plain.values(), *reserved])
     used = {_folded(name) for name in reserved}
     used |= {_folded(str(folder)) for source in sources for folder in PurePosixPath(source.name).parents}
     names = dict(taken)
     # Inputs that keep their ending first: each has a right to its own name.
-    for source in sorted(pending, key=lambda source: source.name != plain[source.id]):
-        name, ending = plain[source.id], ENDINGS[formats[source.id]][0]
+    for source in sorted(pending, key=lambda source: source.name != plain[source.key]):
+        name, ending = plain[source.key], ENDINGS[formats[source.key]][0]
         if name != source.name and count[_folded(name)] > 1:
             name = source.name + ending
-        names[source.id] = [_reserve(used, name, f"{source.name}.{source.id}{ending}")]
+        names[source.key] = [_reserve(used, name, f"{source.name}.{source.key}{ending}")]
     for source in sorted(pending, key=lambda source: format_of(source.name) != "png"):
-        if formats[source.id] != "png":
+        if formats[source.key] != "png":
             own = source.name if format_of(source.name) == "png" else source.name + ".png"
-            names[source.id].append(_reserve(used, own, f"{source.name}.{source.id}.png"))
+            names[source.key].append(_reserve(used, own, f"{source.name}.{source.key}.png"))
     return names
 
 

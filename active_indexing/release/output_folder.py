@@ -73,8 +73,9 @@ def recorded_entries(folder: Path) -> dict[int, np.ndarray]:
         FileNotFoundError: the folder has no journal.
     """
     items = newest_items(folder / JOURNALS / "release.jsonl")
-    found = {key: unpacked(item["entries"]) for key, item in items.items() if "entries" in item}
-    return {int(key): entries for key, entries in found.items() if entries is not None}
+    rows = [item for item in items.values() if "entries" in item]
+    found = {int(item["row"]["id"]): unpacked(item["entries"]) for item in rows}
+    return {image: entries for image, entries in found.items() if entries is not None}
 
 
 def _check_images(folder: Path, journal: Path) -> None:

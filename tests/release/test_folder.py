@@ -23,6 +23,7 @@ from PIL import Image
 import active_indexing
 from active_indexing.artefacts.csv_tables import parse_id_cell
 from active_indexing.artefacts.journal import KeyedJournal
+from active_indexing.images.inventory import content_id
 from active_indexing.release import image
 from tests.conftest import Toy
 from tests.runs import flags, released, settings_of, stamps, tables, take_images
@@ -213,7 +214,7 @@ def test_only_what_changed_is_done_again(
 
     shutil.copy(toy.images / "01.png", first[0])  # another picture under an old name
     run(quick)
-    assert written == [first[0].name]
+    assert written == [f"{first[0].name}.{content_id(first[0])}.png"]
     written.clear()
 
     shutil.copy(toy.images / "02.png", photos / "added.png")
@@ -223,8 +224,11 @@ def test_only_what_changed_is_done_again(
     run(quick)
     assert sorted(written) == sorted(["added.png", first[3].name])
     fresh = run(quick, output_dir=tmp_path / "fresh")
-    assert tables(output) == tables(fresh)
-    assert released(output).keys() - released(fresh).keys() == {first[1].name}  # kept: it may be published
+    manifest, current = (pd.read_csv(each / "manifest.csv") for each in (output, fresh))
+    assert manifest["source"].to_list()[: len(current)] == current["source"].to_list()
+    assert manifest["source"].to_list()[len(current) :] == [str(first[0]), str(first[1])]
+    assert manifest["id"].to_list()[: len(current)] == current["id"].to_list()
+    assert first[1].name in released(output).keys() - released(fresh).keys()  # kept: it may be published
 
 
 def test_other_evaluation_settings_keep_the_released_images(
@@ -380,22 +384,25 @@ def test_names_of_a_killed_run_stay_with_their_images(
     assert released(tmp_path / "out") == released(run(settings, output_dir=tmp_path / "undisturbed"))
 
 
-def test_a_picture_that_becomes_transparent_leaves_one_file(quick: dict[str, Any], tmp_path: Path) -> None:
+def test_a_picture_that_becomes_transparent_keeps_both_files(quick: dict[str, Any], tmp_path: Path) -> None:
     photo, bare = tmp_path / "photos" / "new.png", quick | {"eval_retrieval": False, "eval_icd": False}
     opaque = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     transparent = opaque.copy()
     transparent.putalpha(90)
     as_jpeg = bare | {"save_format": "jpeg"}
-    for picture, name in ((opaque, "new.jpg"), (transparent, "new.png"), (opaque, "new.jpg")):
+    expected: set[str] = set()
+    for picture, ending in ((opaque, ".jpg"), (transparent, None), (opaque, ".jpg")):
         picture.save(photo)
+        expected.add(f"new{ending}" if ending else f"new.png.{content_id(photo)}.png")
         output = run(as_jpeg)
-        assert {each for each in released(output) if each.startswith("new")} == {name}
+        found = {each for each in released(output) if each.startswith("new")}
+        assert found == expected, "nothing that was published goes"
         assert stamps(run(as_jpeg)) == stamps(output)
     photo.write_bytes(b"")  # skipped: what was published stays
     assert "new.jpg" in released(run(as_jpeg))
     photo.unlink()
     opaque.save(photo.with_suffix(".webp"))
-    assert {each for each in released(run(as_jpeg)) if each.startswith("new")} == {"new.jpg", "new.webp.jpg"}
+    assert {each for each in released(run(as_jpeg)) if each.startswith("new")} == {*expected, "new.webp.jpg"}
 
 
 def test_a_second_run_in_the_same_folder_is_refused(quick: dict[str, Any], tmp_path: Path) -> None:
