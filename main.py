@@ -2,7 +2,11 @@
 
 import sys
 
-from active_indexing.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    try:
+        from active_indexing.cli.main import main
+
+        sys.exit(main(["run", *sys.argv[1:]]))
+    except KeyboardInterrupt:  # while it is imported
+        print("interrupted; run the same command again.", file=sys.stderr)
+        sys.exit(130)

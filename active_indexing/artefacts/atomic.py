@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _PREFIX, _SUFFIX = ".writing-", ".tmp"
+_swept: set[str] = set()
 
 
 @contextmanager
@@ -28,14 +30,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
+    _sweep_once(path.parent)
+    handle, temporary = _locked_temporary(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -44,12 +47,45 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 def remove_leftovers(folders: Iterable[Path]) -> None:
     """Remove the temporary files that a killed ``atomic_file`` left in these folders.
 
+    Files that another process is writing at this moment are locked, and stay.
+
     Args:
-        folders: folders that no other process writes to; missing ones are passed over.
+        folders: missing ones are passed over.
     """
     for folder in folders:
         for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # gone, locked, or on a file system without locks
+                _remove_if_unlocked(path)
+
+
+def _remove_if_unlocked(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _locked_temporary(folder: Path) -> tuple[int, str]:
+    """A new temporary file, locked while it is open: the lock goes with the process that is killed."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            return handle, temporary
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # another process took it for a leftover before it was locked
+
+
+def _sweep_once(folder: Path) -> None:
+    """What a killed process left here goes when the first file is written again: nobody else would know."""
+    key = os.path.abspath(folder)
+    if key not in _swept:
+        _swept.add(key)
+        remove_leftovers([folder])
 
 
 def _umask() -> int:

@@ -31,7 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when it was done, 1 when nothing could be done, 2 for wrong flags or files, 130 when interrupted;
         running the same command again goes on.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # also while a command is imported
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+def _main(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -94,9 +101,6 @@ def _done(command: ModuleType, name: str, argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on.", file=sys.stderr)
-        return 130
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType, TracebackType
@@ -46,7 +46,14 @@ def preload_workers(modules: Sequence[str]) -> None:
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     with _main_module_hidden():
-        forkserver.ensure_running()
+        # Ctrl-C reaches every process of a terminal. The fork server ignores it once it serves; while it
+        # imports the modules it would print a traceback. What is blocked here stays blocked there.
+        resource_tracker.ensure_running()  # unblocks SIGINT when it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ProcessPool(Generic[_Job, _Result]):
@@ -182,8 +189,11 @@ def _start_worker(perform: Callable[[Any], Any], preload: Sequence[str]) -> _Wor
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, perform), name="worker", daemon=True)
-    with _main_module_hidden():
-        process.start()
+    try:
+        with _main_module_hidden():
+            process.start()
+    except EOFError:  # multiprocessing reads the number of the new process from a pipe
+        raise ChildProcessError("the server that starts workers died; run the same command again.") from None
     theirs.close()
     return _Worker(process, ours)
 

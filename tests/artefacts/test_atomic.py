@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path: Path) -
 def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".hidden.tmp", "a.tmp", ".writing-not.png", "imgs.png"):
         (tmp_path / name).write_text("user's own")
-    block = atomic.atomic_file(tmp_path / "a.bin")
-    block.__enter__()  # and never left: what a kill does
+    (tmp_path / ".writing-abc.tmp").write_bytes(b"half")  # what a kill leaves
     assert len(list(tmp_path.iterdir())) == 5
     atomic.remove_leftovers([tmp_path, tmp_path / "missing"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -100,3 +101,22 @@ def test_what_is_no_file_has_no_state(tmp_path: Path) -> None:
     for name in ("pipe", "missing", "."):
         assert identity.file_state(tmp_path / name) is None
     assert not identity.is_unchanged(tmp_path / "pipe", None)
+
+
+def test_a_leftover_goes_when_the_folder_is_written_to_again_and_a_file_in_work_stays(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from active_indexing.artefacts import atomic\n"
+        "with atomic.atomic_file(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program, tmp_path / "a.index"], cwd=root, check=False)
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    assert left[0].read_bytes() == b"half"
+    with atomic.atomic_file(tmp_path / "b.index") as file:
+        file.write(b"whole")
+        assert not left[0].exists()
+        atomic.remove_leftovers([tmp_path])  # what another process would do at this moment
+    assert [path.name for path in tmp_path.iterdir()] == ["b.index"]
+    assert (tmp_path / "b.index").read_bytes() == b"whole"
