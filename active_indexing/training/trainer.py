@@ -23,7 +23,7 @@ from active_indexing.training.distributed.batch_norm import synchronise_batch_no
 from active_indexing.training.objectives.contrastive import Views, contrastive_loss
 from active_indexing.training.objectives.mixing import mix_views
 from active_indexing.training.objectives.sscd import pairs_of_batch
-from active_indexing.training.optimization.lars import LARS
+from active_indexing.training.optimization.lars import lars
 from active_indexing.training.optimization.schedules import size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
 
@@ -74,7 +74,7 @@ def build_trainer(config: TrainingConfig, device: torch.device) -> Trainer:
 def _optimizer(config: TrainingConfig, network: nn.Module) -> Optimizer:
     parameters = list(network.parameters())
     if config.optimizer == "lars":
-        return LARS(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return lars(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     return torch.optim.AdamW(

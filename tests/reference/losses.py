@@ -39,7 +39,7 @@ def lars_steps(weight, gradients, lr, momentum, decay, trust=0.001, eps=1e-8):
     for gradient in gradients:
         norm = math.sqrt(sum(w * w for w in weight))
         gradient_norm = math.sqrt(sum(g * g for g in gradient))
-        if norm and gradient_norm:
+        if decay and norm and gradient_norm:  # with no decay lightning-bolts, as published, does not scale
             local = trust * norm / (gradient_norm + decay * norm + eps)
             gradient = [local * (g + decay * w) for g, w in zip(gradient, weight, strict=True)]
         if velocity is None:

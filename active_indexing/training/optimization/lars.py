@@ -1,61 +1,48 @@
 """LARS: SGD with momentum whose step is scaled, tensor by tensor, to the size of the weights.
 
-[LARS] You et al., "Large Batch Training of Convolutional Networks", 2017. Constants and the order of
-operations are those with which the published SSCD descriptors were trained (lightning-bolts).
+[LARS] You et al., "Large Batch Training of Convolutional Networks", 2017. timm's optimizer with the constants
+with which the published SSCD descriptors were trained (lightning-bolts).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
+MOMENTUM = 0.9
 TRUST = 0.001
 EPSILON = 1e-8
 
 
-class LARS(Optimizer):
-    """v <- momentum * v + g', w <- w - lr * v, with g' = trust*|w| / (|g| + decay*|w| + eps) * (g + decay*w).
+def lars(parameters: Iterable[Any], lr: float, weight_decay: float = 1e-6) -> Optimizer:
+    """V <- 0.9 v + g', w <- w - lr v, with g' = trust |w| / (|g| + decay |w| + eps) (g + decay w).
 
-    A tensor whose weights or gradient are all zero (a zero-initialised batch norm gain at step 0) is updated
-    with its raw gradient. v starts as the first g'.
+    As published, a tensor that is all zero takes its raw gradient, and with ``weight_decay`` 0 every tensor
+    does: plain SGD. Where a gradient is all zero timm still decays the weights (by lr x decay), which
+    lightning-bolts did not.
 
     Args:
-        params: parameters or groups.
+        parameters: parameters or groups.
         lr: learning rate; 0.3 * batch / 256 in SSCD.
-        momentum: 0.9 in SSCD.
         weight_decay: 1e-6 in SSCD, biases and batch norms included.
     """
+    timm_optim: Any = importlib.import_module("timm.optim")
+    made: Optimizer = timm_optim.Lars(
+        parameters, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay, trust_coeff=TRUST, eps=EPSILON
+    )
+    made.register_load_state_dict_pre_hook(_with_timms_names)
+    return made
 
-    def __init__(
-        self, params: Iterable[Any], lr: float, momentum: float = 0.9, weight_decay: float = 1e-6
-    ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, group)
-        return loss
-
-    def _update(self, weight: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
-        decay = group["weight_decay"]
-        norm, gradient_norm = weight.norm(), gradient.norm()
-        local = TRUST * norm / (gradient_norm + decay * norm + EPSILON)
-        usable = (norm > 0) & (gradient_norm > 0)
-        step = torch.where(usable, local * (gradient + decay * weight), gradient)
-        state = self.state[weight]
-        if "velocity" in state:
-            state["velocity"].mul_(group["momentum"]).add_(step)
-        else:
-            state["velocity"] = step.clone()
-        weight.sub_(state["velocity"], alpha=group["lr"])
+def _with_timms_names(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a checkpoint, also of one from before this was timm's optimizer."""
+    names = {"velocity": "momentum_buffer"}
+    moments = {
+        key: {names.get(name, name): value for name, value in each.items()}
+        for key, each in state["state"].items()
+    }
+    groups = [{**optimizer.defaults, **group} for group in state["param_groups"]]
+    return {**state, "state": moments, "param_groups": groups}

@@ -1,29 +1,42 @@
 import pytest
 import torch
 
-from active_indexing.training.optimization.lars import LARS
+from active_indexing.training.optimization.lars import lars
 from active_indexing.training.optimization.schedules import Schedule, SizeStage, size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
 from tests.reference.losses import lars_steps
 
 
-def test_lars_equals_the_slow_oracle_over_three_steps():
+@pytest.mark.parametrize("decay", [0.01, 1e-6, 0.0])
+def test_lars_equals_the_slow_oracle_over_fifty_steps(decay):
     start = [0.5, -1.0, 2.0]
-    gradients = [[0.1, 0.2, -0.3], [0.0, 0.5, 0.1], [-0.2, 0.1, 0.4]]
+    gradients = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).tolist()
     weight = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
-    optimizer = LARS([weight], lr=4.8, weight_decay=0.01)
+    optimizer = lars([weight], lr=4.8, weight_decay=decay)
     for gradient in gradients:
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
-    expected = lars_steps(start, gradients, lr=4.8, momentum=0.9, decay=0.01)
+    expected = lars_steps(start, gradients, lr=4.8, momentum=0.9, decay=decay)
     assert weight.tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_lars_updates_zero_weights_with_the_raw_gradient():
     weight = torch.nn.Parameter(torch.zeros(2))
     weight.grad = torch.tensor([1.0, -2.0])
-    LARS([weight], lr=0.5).step()
+    lars([weight], lr=0.5).step()
     assert weight.tolist() == [-0.5, 1.0]
+
+
+def test_lars_goes_on_from_the_state_of_the_class_that_this_program_once_had():
+    weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimizer = lars([weight], lr=0.5, weight_decay=0.0)
+    group = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.0, "params": [0]}
+    optimizer.load_state_dict(
+        {"state": {0: {"velocity": torch.tensor([10.0, 0.0])}}, "param_groups": [group]}
+    )
+    weight.grad = torch.tensor([1.0, 2.0])
+    optimizer.step()
+    assert weight.tolist() == [3.0 - 0.5 * 10.0, 4.0 - 0.5 * 2.0]
 
 
 def test_the_published_schedule_warms_up_then_follows_a_cosine_to_zero():
