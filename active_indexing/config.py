@@ -126,7 +126,7 @@ def configure(**settings: Any) -> RunConfig:
         **settings: ``data_dir``, ``output_dir`` and whatever differs from the defaults; paths may be text.
 
     Raises:
-        TypeError: a name that is no setting, or a missing folder.
+        TypeError: a name that is no setting, a missing folder, or something else in place of a path.
         ValueError: a value out of its range.
     """
     given = dict(settings)
@@ -153,5 +153,10 @@ def _taken(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     for each in fields(kind):
         if each.name in given and each.name not in STAGES:
             value = given.pop(each.name)
+            if types[each.name] is Path and not isinstance(value, str | Path | None):
+                raise TypeError(
+                    f"{each.name} must be the path of a file or folder, got a {type(value).__name__}: save "
+                    "pictures to files first."
+                )
             found[each.name] = Path(value) if isinstance(value, str) and types[each.name] is Path else value
     return found

@@ -117,3 +117,13 @@ def test_an_unknown_setting_is_an_error() -> None:
         configure(data_dir="photos")
     with pytest.raises(TypeError, match="unknown settings: index"):
         configure(**FOLDERS, index={})
+
+
+def test_a_picture_in_place_of_a_path_is_an_error() -> None:
+    with pytest.raises(
+        TypeError, match="data_dir must be the path of a file or folder, got a bytearray: save"
+    ):
+        configure(data_dir=bytearray(3), output_dir="out")
+    assert configure(data_dir="a", output_dir="b", idx_dir=Path("c"), model_path=None).index.idx_dir == Path(
+        "c"
+    )

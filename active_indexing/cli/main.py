@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "release a folder of images, activated or as they are, and evaluate it",
     "report": "one page about finished runs, side by side",
     "demo": "write the demo photos into a folder",
+    "doctor": "look whether everything is there that a release needs",
 }
 """Command to one sentence. ``cli/NAME.py`` has a docstring, which is shown, ``add_parser(parser)``, which
 adds the flags, ``run(arguments)``, which does it and returns the exit code, and perhaps
