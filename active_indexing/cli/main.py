@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from active_indexing.cli.flags import Parser, did_you_mean
 from active_indexing.extras import MissingExtraError
@@ -89,7 +91,10 @@ def _done(command: ModuleType, name: str, argv: list[str]) -> int:
     parser = _parser(command, name)
     try:
         parse = getattr(command, "parse", Parser.parse_args)
-        return int(command.run(parse(parser, argv)))
+        arguments = parse(parser, argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line
+            return int(command.run(arguments))
     except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -107,3 +112,8 @@ def _done(command: ModuleType, name: str, argv: list[str]) -> int:
 def _out_of_memory(error: Exception) -> bool:
     """Python, NumPy and FAISS raise MemoryError; torch a RuntimeError that says so."""
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a sentence, without the file and line of the program that gave it."""
+    print(f"warning: {message}", file=sys.stderr)

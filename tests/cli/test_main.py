@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -287,3 +288,16 @@ def test_running_out_of_memory_is_told_in_a_sentence(
     monkeypatch.setattr(active_indexing, "run", run)
     assert main.main(["run", "--data_dir", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: not enough memory; give fewer --workers")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn_and_stop(config: RunConfig) -> None:
+        warnings.warn("no report.html: a reason", stacklevel=2)
+        raise ValueError("a sentence.")
+
+    monkeypatch.setattr(active_indexing, "run", warn_and_stop)
+    assert main.main(["--data_dir", "photos"]) == 2
+    assert capsys.readouterr().err == "warning: no report.html: a reason\nerror: a sentence.\n"
