@@ -15,7 +15,7 @@ from active_indexing.checks import at_least, between, one_of, setting
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.evaluation.config import EvaluationConfig
 from active_indexing.index.config import IndexConfig
-from active_indexing.release.config import SAVE_FORMATS, ReleaseConfig, check_quality
+from active_indexing.release.config import METADATA_MODES, SAVE_FORMATS, ReleaseConfig, check_quality
 
 EXISTING_MODES = ("resume", "overwrite")
 
@@ -60,6 +60,12 @@ class RunConfig:
     save_quality: int | None = setting(
         None, "of JPEG and lossy WebP, 1 to 100 (default: the source's tables for JPEG of a JPEG, else 90)"
     )
+    metadata: str = setting(
+        "keep",
+        "EXIF and XMP of released images: keep them, strip-gps: without the place, strip: neither; colour "
+        "profiles stay, embedded thumbnails go",
+        choices=METADATA_MODES,
+    )
     workers: int | None = setting(
         None, "images in work at the same time (default: one per core; 0: no worker processes)"
     )
@@ -84,6 +90,7 @@ class RunConfig:
         at_least("log_freq", self.log_freq, 0)
         one_of("existing", self.existing, EXISTING_MODES)
         one_of("save_format", self.save_format, SAVE_FORMATS)
+        one_of("metadata", self.metadata, METADATA_MODES)
         if self.save_quality is not None:
             check_quality(self.save_quality, self.save_format)
         if self.workers is not None:
@@ -97,6 +104,7 @@ class RunConfig:
             seed=self.seed,
             save_format=self.save_format,
             save_quality=self.save_quality,
+            metadata=self.metadata,
             entries=self.index.entries,
             batch_size=self.batch_size,
         )

@@ -151,7 +151,8 @@ def release_header(config: RunConfig, descriptor: str, index: dict[str, Any]) ->
         index: what made the index.
     """
     apart = config.active and activation_method(config.activation.method).depends_on_references
-    return {
+    changed = {} if config.metadata == "keep" else {"metadata": config.metadata}  # unknown to older journals
+    return changed | {
         "active": config.active,
         "seed": config.seed,
         "save_format": config.save_format,

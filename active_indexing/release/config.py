@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SAVE_FORMATS = ("png", "jpeg", "webp", "same")
+METADATA_MODES = ("keep", "strip-gps", "strip")
 
 
 def check_quality(quality: int, save_format: str) -> None:
@@ -31,6 +32,7 @@ class ReleaseConfig:
         seed: seeds everything random.
         save_format: ``png``, ``jpeg``, ``webp`` or ``same``.
         save_quality: 1 to 100, of JPEG and lossy WebP; ``None``: the source's tables, or 90.
+        metadata: ``keep``, ``strip-gps`` or ``strip``, see ``images.privacy``.
         entries: codes that the index will hold for the image.
         batch_size: images that are moved together on an accelerator.
     """
@@ -39,5 +41,6 @@ class ReleaseConfig:
     seed: int = 0
     save_format: str = "png"
     save_quality: int | None = None
+    metadata: str = "keep"
     entries: int = 1
     batch_size: int = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.network_input import shrunk
 from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture
+from active_indexing.images.privacy import released_metadata
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.metrics import image_quality
 from active_indexing.parallel.threads import MicroBatcher, SharedBudget
@@ -111,6 +112,7 @@ class ImageReleaser:
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
     def _release(self, source: SourceImage, picture: Picture, names: Sequence[str]) -> Released:
+        picture = replace(picture, metadata=released_metadata(picture.metadata, self._config.metadata))
         original = self._describe(picture.srgb)
         keep = self._config.save_format == "same"
         plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=keep)
