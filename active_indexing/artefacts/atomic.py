@@ -101,8 +101,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode())
+    r"""Write UTF-8 text atomically.
+
+    Bytes of a file name that are no UTF-8 become ``\udcXX``, which JSON reads back as they were.
+    """
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -18,7 +18,7 @@ def sha256_file(path: Path) -> str:
 def fingerprint(content: Any) -> str:
     """SHA-256 of a JSON-serialisable value; equal values give equal fingerprints whatever the key order."""
     canonical = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="backslashreplace")).hexdigest()
 
 
 def file_state(path: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import active_indexing
+from active_indexing.checks import regular_file
 from active_indexing.cli.flags import Parser, add_settings
 from active_indexing.config import STAGES, RunConfig, configure
 
@@ -50,11 +51,12 @@ def parse(parser: Parser, argv: list[str]) -> argparse.Namespace:
 
 
 def _settings_of(run_json: Path, known: dict[str, Any]) -> dict[str, Any]:
+    regular_file(run_json, "settings file", "give --config the run.json of a finished run")
     try:
         config = json.loads(run_json.read_text())["config"]
         stages = {name: value for stage in STAGES for name, value in config.pop(stage, {}).items()}
         flat = {**config, **stages}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"--config wants the run.json of a finished run, and {run_json} is none.") from error
     if unknown := sorted(flat.keys() - known.keys()):
         raise ValueError(f"{run_json} holds settings of another version: {', '.join(unknown)}.")

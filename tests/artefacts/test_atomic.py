@@ -120,3 +120,10 @@ def test_a_leftover_goes_when_the_folder_is_written_to_again_and_a_file_in_work_
         atomic.remove_leftovers([tmp_path])  # what another process would do at this moment
     assert [path.name for path in tmp_path.iterdir()] == ["b.index"]
     assert (tmp_path / "b.index").read_bytes() == b"whole"
+
+
+def test_names_that_are_no_utf8_are_written_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    atomic.write_json(tmp_path / "a.json", {"where": name})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"where": name}
+    assert identity.fingerprint([name]) != identity.fingerprint(["caf.png"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -301,3 +302,14 @@ def test_a_warning_is_one_sentence(
     monkeypatch.setattr(active_indexing, "run", warn_and_stop)
     assert main.main(["--data_dir", "photos"]) == 2
     assert capsys.readouterr().err == "warning: no report.html: a reason\nerror: a sentence.\n"
+
+
+def test_a_config_that_is_a_pipe_or_nested_without_end_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    assert main.main(["run", "--config", str(tmp_path / "pipe.json")]) == 2
+    assert "pipe.json is a pipe or a device, expected a regular file" in capsys.readouterr().err
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert main.main(["run", "--config", str(tmp_path / "deep.json")]) == 2
+    assert "--config wants the run.json of a finished run" in capsys.readouterr().err
