@@ -4,8 +4,9 @@
 
 OUTPUT is the output folder of a run of main.py with --query_nonmatch_dir. Two thresholds are found: of the
 distance (or inner product) that the index gives, and of the score less the next neighbour's score. They are
-saved as JSON beside the index file, with their 95 % intervals and what they hold for; a run with the embedded
-index keeps them in OUTPUT. The rarer the false alarms, the more queries are needed: 0.001 wants thousands.
+saved as JSON beside the index file in --idx_dir, with their 95 % intervals and what they hold for; a run with
+the embedded index, or away from its index, keeps them in OUTPUT. Only protected images count as answers,
+references never. The rarer the false alarms, the more queries are needed: 0.001 wants thousands.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def report(calibration: Calibration) -> str:
     """The thresholds in words."""
     side = "an inner product above" if calibration.quant == "IP" else "a distance below"
     lines = [
-        f"{calibration.queries:,} queries without a match, {calibration.matching:,} with one, "
+        f"{calibration.queries:,} queries without a match ({calibration.answered:,} of them answered with a "
+        f"protected image), {calibration.matching:,} with one, "
         f"false-positive rate {calibration.false_positive_rate:g}, "
         f"{100 * calibration.level:g} % intervals",
         _line(f"accept an answer with {side}", calibration.distance),

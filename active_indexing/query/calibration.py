@@ -1,7 +1,9 @@
 """Thresholds that keep false alarms at a chosen rate, found from queries that match nothing.
 
 An answer is accepted when its distance is on the right side of a threshold, or its score normalised by the
-next neighbour is above one. A false positive is a query without a match of which any answer is accepted.
+next neighbour is above one. Only protected images are answers: references are a bank of negatives, they are
+never accepted, but an answer's next neighbour may be one. So a false positive is a query without a match of
+which any protected image is accepted.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from active_indexing.artefacts.identity import sha256_file
 from active_indexing.index.files import EMBEDDED_DIR
 from active_indexing.metrics.bootstrap import LEVEL
 from active_indexing.metrics.thresholds import QueryScores, Threshold, next_neighbour_scores, threshold
-from active_indexing.records import NO_MATCH
+from active_indexing.records import NO_MATCH, PROTECTED_BASE
 
-FORMAT = "active_indexing.calibration/1"
+FORMAT = "active_indexing.calibration/2"
+_FIRST_FORMAT = "active_indexing.calibration/1"  # until 0.2
 FILE_NAME = "calibration.json"
 ROWS = 1024
 """Rows of the CSV in memory at a time."""
@@ -40,6 +43,7 @@ class Calibration:
         nprobe: cells visited per query.
         answers: answers per query at most; more of them could give more false positives.
         queries: queries without a match.
+        answered: how many of them have a protected image among their answers at all.
         matching: queries with one.
         distance: threshold of the value that the index gives.
         normalized: threshold of the score less the next neighbour's; the score is minus the distance, or the
@@ -55,6 +59,7 @@ class Calibration:
     nprobe: int
     answers: int
     queries: int
+    answered: int
     matching: int
     distance: Threshold
     normalized: Threshold
@@ -62,25 +67,29 @@ class Calibration:
     entries: int
     source: str
 
-    def accepts_distance(self, distances: np.ndarray) -> np.ndarray:
-        """Which answers of a query are accepted by what the index gave.
+    def accepts_distance(self, distances: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Which answers of a query are accepted by what the index gave; references never are.
 
         Args:
             distances: (n,) as the index gave them.
+            ids: (n,) int64.
 
         Returns:
             (n,) bool.
         """
+        protected = ids >= PROTECTED_BASE
         if self.distance.value is None:
-            return np.ones(len(distances), dtype=bool)
+            return protected
         distances = distances.astype(np.float64)
-        return distances > self.distance.value if self.quant == "IP" else distances < self.distance.value
+        near = distances > self.distance.value if self.quant == "IP" else distances < self.distance.value
+        return near & protected
 
-    def accepts_normalized(self, distances: np.ndarray) -> np.ndarray:
+    def accepts_normalized(self, distances: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Which answers of a query are accepted by their normalised score; the last one never is.
 
         Args:
             distances: (n,) as the index gave them, best first.
+            ids: (n,) int64; references are never accepted.
 
         Returns:
             (n,) bool.
@@ -88,7 +97,9 @@ class Calibration:
         distances = distances.astype(np.float64)
         scores = next_neighbour_scores(distances if self.quant == "IP" else -distances)
         least = -np.inf if self.normalized.value is None else self.normalized.value
-        return np.append(scores > least, [False] * (len(distances) - len(scores)))
+        accepted = np.zeros(len(distances), dtype=bool)
+        accepted[: len(scores)] = scores > least
+        return accepted & (ids >= PROTECTED_BASE)
 
     def check(self, index: dict[str, Any], nprobe: int) -> None:
         """Refuse to be used with an index that was not calibrated.
@@ -138,6 +149,7 @@ def calibrate(folder: Path, false_positive_rate: float, level: float = LEVEL) ->
         nprobe=run["config"]["index"]["nprobe"],
         answers=answers,
         queries=len(distance.non_matching),
+        answered=int(np.isfinite(distance.non_matching).sum()),
         matching=len(distance.right),
         distance=by_distance if quant == "IP" else _mirrored(by_distance),
         normalized=threshold(normalized, false_positive_rate, level),
@@ -148,17 +160,25 @@ def calibrate(folder: Path, false_positive_rate: float, level: float = LEVEL) ->
 
 
 def calibration_path(folder: Path) -> Path:
-    """Where the thresholds of a run belong: beside its index file.
+    """Where the thresholds of a run belong: beside its index file, if that lies in the run's ``idx_dir``.
 
-    A run with the embedded index, or with one that is not kept in a file, keeps them in its own folder.
+    All others keep them in their own folder: a run with the embedded index, of whichever installation, with
+    an index that is not kept in a file, or one that was copied away from its index.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
     """
-    path = _read_run(folder)["index"].get("path")
-    if path is None or Path(path).resolve().parent == EMBEDDED_DIR.resolve():
+    run = _read_run(folder)
+    path, idx_dir = run["index"].get("path"), run["config"]["index"].get("idx_dir")
+    if path is None or idx_dir is None or not Path(path).is_file():
+        return folder / FILE_NAME
+    if Path(path).resolve().parent != Path(idx_dir).resolve() or _is_embedded(Path(path)):
         return folder / FILE_NAME
     return Path(path).with_suffix(f".{FILE_NAME}")
+
+
+def _is_embedded(path: Path) -> bool:
+    return path.resolve().parts[-3:-1] == EMBEDDED_DIR.parts[-2:]
 
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
@@ -177,8 +197,8 @@ def load_calibration(path: Path) -> Calibration:
         raise FileNotFoundError(f"no thresholds {path}; make them with scripts/calibrate.py.")
     try:
         content = json.loads(path.read_text())
-        if content.pop("format") != FORMAT:
-            raise ValueError("another format")
+        if (found := content.pop("format")) != FORMAT:
+            raise ValueError("references counted as answers" if found == _FIRST_FORMAT else "another format")
         distance, normalized = (Threshold(**content.pop(name)) for name in ("distance", "normalized"))
         return Calibration(**content, distance=distance, normalized=normalized)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -209,11 +229,10 @@ def _read_scores(path: Path, quant: str) -> tuple[QueryScores, QueryScores, int]
     for image_index, values, ids in _rows(path):
         scores = values if quant == "IP" else -values
         answers = max(answers, len(ids))
+        counts = ids >= PROTECTED_BASE if image_index == NO_MATCH else ids == image_index
         for rule, of_rule in enumerate((scores, next_neighbour_scores(scores))):
-            if image_index == NO_MATCH:
-                best[rule].append(of_rule.max(initial=-np.inf))
-            else:
-                right[rule].append(of_rule[ids[: len(of_rule)] == image_index].max(initial=-np.inf))
+            into = best if image_index == NO_MATCH else right
+            into[rule].append(of_rule[counts[: len(of_rule)]].max(initial=-np.inf))
     raw, normalized = (QueryScores(np.array(b), np.array(r)) for b, r in zip(best, right, strict=True))
     return raw, normalized, answers
 

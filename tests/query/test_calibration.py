@@ -15,7 +15,7 @@ from active_indexing.evaluation import tables
 from active_indexing.index.files import EMBEDDED_DIR
 from active_indexing.metrics.thresholds import QueryScores, threshold
 from active_indexing.query import calibration
-from active_indexing.records import NO_MATCH, QueryRow
+from active_indexing.records import NO_MATCH, PROTECTED_BASE, QueryRow
 
 INF = float("inf")
 
@@ -25,16 +25,22 @@ def scores(non_matching: list[float], right: list[float] | None = None) -> Query
 
 
 def row(image_index: int, distances: list[float], ids: list[int] | None = None) -> QueryRow:
-    ids = list(range(len(distances))) if ids is None else ids
+    ids = list(range(PROTECTED_BASE, PROTECTED_BASE + len(distances))) if ids is None else ids
     return QueryRow(
         image_index, "crop+blur", "{}", np.array(ids, dtype=np.int64), np.array(distances, dtype=np.float32)
     )
 
 
-def a_run(folder: Path, rows: list[QueryRow], quant: str = "L2", index: Path | None = None) -> Path:
+def a_run(
+    folder: Path,
+    rows: list[QueryRow],
+    quant: str = "L2",
+    index: Path | None = None,
+    idx_dir: str | None = None,
+) -> Path:
     made_from = {"factory": "IVF8,PQ4x4", "quant": quant, "dim": 64, "descriptor": "abc"}
     content = {
-        "config": {"index": {"nprobe": 2}},
+        "config": {"index": {"nprobe": 2, "idx_dir": idx_dir or str((index or folder).parent)}},
         "index": {**made_from, "path": None if index is None else str(index), "entries": 500},
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +56,11 @@ def twenty_queries() -> list[QueryRow]:
     Two queries have a match: at 0.05 with the next one far, and behind a wrong answer.
     """
     others = [row(NO_MATCH, [0.1 * n, 0.1 * n + n]) for n in range(1, 21)]
-    return [*others, row(2**62 + 1, [0.05, 99.0], [2**62 + 1, 3]), row(7, [0.1, 0.6, 0.7], [3, 7, 4])]
+    return [
+        *others,
+        row(2**62 + 1, [0.05, 99.0], [2**62 + 1, 3]),
+        row(2**62 + 7, [0.1, 0.6, 0.7], [2**62 + 3, 2**62 + 7, 4]),
+    ]
 
 
 # The threshold
@@ -130,7 +140,7 @@ def test_the_queries_that_pass_are_no_more_than_allowed(tmp_path: Path, quant: s
         rows.append(row(NO_MATCH, (values[::-1] if quant == "IP" else values).tolist()))
     found = calibration.calibrate(a_run(tmp_path, rows, quant), 0.2)
     for accepts in (found.accepts_distance, found.accepts_normalized):
-        passing = [accepts(each.distances) for each in rows]
+        passing = [accepts(each.distances, each.ids) for each in rows]
         assert [len(answers) for answers in passing] == [len(each.distances) for each in rows]
         assert sum(answers.any() for answers in passing) == 0.2 * 60
 
@@ -139,15 +149,17 @@ def test_inner_products_are_accepted_above_the_threshold(tmp_path: Path) -> None
     rows = [row(NO_MATCH, [0.1 * n, 0.0]) for n in range(1, 6)]
     found = calibration.calibrate(a_run(tmp_path, rows, "IP"), 0.2)
     assert found.distance.value == pytest.approx(0.4)
-    assert found.accepts_distance(np.array([0.45, 0.35])).tolist() == [True, False]
-    assert found.accepts_normalized(np.array([0.45, 0.0, -9.0])).tolist() == [True, True, False]
+    ids = PROTECTED_BASE + np.arange(3)
+    assert found.accepts_distance(np.array([0.45, 0.35]), ids[:2]).tolist() == [True, False]
+    assert found.accepts_normalized(np.array([0.45, 0.0, -9.0]), ids).tolist() == [True, True, False]
 
 
 def test_everything_is_accepted_when_nothing_needs_to_be_refused(tmp_path: Path) -> None:
     found = calibration.calibrate(a_run(tmp_path, [row(NO_MATCH, [])] * 3), 0.5)
     assert found.distance.value is None
-    assert found.accepts_distance(np.array([0.1, 9.0])).tolist() == [True, True]
-    assert found.accepts_normalized(np.array([0.1, 9.0])).tolist() == [True, False]
+    ids = PROTECTED_BASE + np.arange(2)
+    assert found.accepts_distance(np.array([0.1, 9.0]), ids).tolist() == [True, True]
+    assert found.accepts_normalized(np.array([0.1, 9.0]), ids).tolist() == [True, False]
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
@@ -165,13 +177,53 @@ def test_another_index_is_refused(tmp_path: Path) -> None:
         found.check({**found.index, "references": {}}, 2)
 
 
-def test_thresholds_lie_beside_the_index_unless_it_is_the_embedded_one_or_no_file(tmp_path: Path) -> None:
+def test_references_are_never_answers_but_may_be_the_next_neighbour(tmp_path: Path) -> None:
+    ours = PROTECTED_BASE
+    # A reference is nearer than every protected image; without the references 0.9 is the nearest answer.
+    others = [row(NO_MATCH, [0.1, 0.9 + n, 1.0 + 3 * n], [5, ours, 6]) for n in range(4)]
+    rows = [*others, row(NO_MATCH, [0.1], [5]), row(ours, [0.5, 0.8, 0.85], [5, ours, 6])]
+    found = calibration.calibrate(a_run(tmp_path, rows), 0.2)
+    assert (found.queries, found.answered) == (5, 4)
+    assert found.distance.value == pytest.approx(1.9)  # one of five may pass: the one at 0.9
+    assert found.normalized.value == pytest.approx(4.1)  # gaps to the reference behind: 0.1, 2.1, 4.1, 6.1
+    assert (found.distance.recall, found.normalized.recall) == (1.0, 0.0)
+    answers = np.array([0.1, 0.8]), np.array([5, ours])
+    assert found.accepts_distance(*answers).tolist() == [False, True]
+    assert found.accepts_normalized(np.array([0.1, 9.0, 99.0]), np.array([5, ours, 6])).tolist() == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+def test_thresholds_lie_beside_the_index_in_the_run_s_own_folder_of_indexes(tmp_path: Path) -> None:
     index = tmp_path / "indexes" / "idx=IVF8,PQ4x4_quant=L2.index"
+    index.parent.mkdir()
+    index.write_bytes(b"index")
     run = a_run(tmp_path / "run", twenty_queries(), index=index)
     assert calibration.calibration_path(run) == index.parent / "idx=IVF8,PQ4x4_quant=L2.calibration.json"
-    for other in (None, EMBEDDED_DIR / index.name):
-        run = a_run(tmp_path / "run", twenty_queries(), index=other)
-        assert calibration.calibration_path(run) == run / "calibration.json"
+
+
+@pytest.mark.parametrize("where", ["none", "ours", "another installation", "gone", "elsewhere"])
+def test_otherwise_they_lie_in_the_run(tmp_path: Path, where: str) -> None:
+    name = "idx=IVF8,PQ4x4_quant=L2.index"
+    package = tmp_path / "other" / "active_indexing" / "assets"
+    package.mkdir(parents=True)
+    (package / name).write_bytes(b"index")
+    index, idx_dir = {
+        "none": (None, "indexes"),
+        "ours": (EMBEDDED_DIR / name, str(EMBEDDED_DIR)),
+        "another installation": (package / name, str(package)),
+        "gone": (tmp_path / "indexes" / name, str(tmp_path / "indexes")),
+        "elsewhere": (package / name, "indexes"),
+    }[where]
+    run = a_run(tmp_path / "run", twenty_queries(), index=index, idx_dir=idx_dir)
+    assert calibration.calibration_path(run) == run / "calibration.json"
+
+
+def test_thresholds_that_counted_references_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"format": "active_indexing.calibration/1"}')
+    with pytest.raises(ValueError, match=r"references counted as answers\); run scripts/calibrate.py"):
+        calibration.load_calibration(path)
 
 
 def test_what_can_not_be_calibrated_is_said(tmp_path: Path) -> None:

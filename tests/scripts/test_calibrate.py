@@ -14,10 +14,13 @@ def test_the_thresholds_are_saved_beside_the_index_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index = tmp_path / "indexes" / "idx=IVF8,PQ4x4_quant=L2.index"
+    index.parent.mkdir()
+    index.write_bytes(b"index")
     run = a_run(tmp_path / "run", twenty_queries(), index=index)
     assert calibrate.main([str(run), "--false_positive_rate", "0.1"]) == 0
     printed = capsys.readouterr()
-    assert "20 queries without a match, 2 with one, false-positive rate 0.1, 95 % intervals" in printed.out
+    assert "20 queries without a match (20 of them answered with a protected image), 2 wi" in printed.out
+    assert "2 with one, false-positive rate 0.1, 95 % intervals" in printed.out
     assert "accept an answer with a distance below 0.3 (interval" in printed.out
     assert "or with a score, less the next neighbour's, above 18 (interval" in printed.out
     assert "right answers accepted 0.500" in printed.out
