@@ -1,7 +1,12 @@
 """Train a descriptor, or go on with a training that was stopped.
 
     python scripts/train_descriptor.py --recipe default --output_dir OUT --processes 2 --threads 1 \
-        --source TINY:64:62 --source PHOTOS:160:2:200
+        --source TINY:64:17 --source MIXED:192:13 --source PHOTOS:256:2:200 \
+        --teacher sscd.onnx --start FIRST.pt
+    python scripts/train_descriptor.py --recipe kd_icd --teacher_name sscd_disc_mixup --teacher sscd.pt \
+        --backbone resnet18 --output_dir OUT --source IMAGES:256:128
+    python scripts/train_descriptor.py --recipe rdcd --teacher sscd.onnx --dim 64 --output_dir OUT \
+        --source IMAGES:256:256
 
 A source is FOLDER_OR_TAR:EDGE:IMAGES[:LIMIT]: images are kept EDGE pixels wide and high, every process takes
 IMAGES of them per step, and only the first LIMIT are used. Running the same command again resumes from the
@@ -15,8 +20,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.config import TrainingConfig, TrainingImages
-from active_indexing.training.recipes.contrastive import RECIPES, recipe
+from active_indexing.training.objectives.interface import ObjectiveSettings
+from active_indexing.training.objectives.relational import RDCDConfig
+from active_indexing.training.recipes.registry import RECIPES, recipe
 from active_indexing.training.run import TrainingRun, run
 
 
@@ -42,6 +50,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", action="append", required=True, help="training images; may be repeated")
     parser.add_argument("--validation", help="held-out images, in the same form (IMAGES is not used)")
     parser.add_argument("--output_dir", type=Path, required=True, help="checkpoint, log, descriptor")
+    parser.add_argument("--teacher", type=Path, help="weights of the teacher; *.onnx is run by onnxruntime")
+    parser.add_argument("--teacher_name", help="what the weights are, as --model_name of main.py")
+    parser.add_argument("--teacher_size", type=int, help="its input size in pixels (default: its own)")
+    parser.add_argument("--teacher_dim", type=int, help="length of its features (recipe rdcd; default: 512)")
+    parser.add_argument("--start", type=Path, help="descriptor file whose weights to begin with")
+    parser.add_argument(
+        "--fit_head",
+        action=argparse.BooleanOptionalAction,
+        default=TrainingRun.fit_head,
+        help="fit the last layer of --start to the teacher (recipe default only)",
+    )
+    parser.add_argument("--backbone", help="of the student: ours or any of timm (default: the recipe's)")
+    parser.add_argument("--dim", type=int, help="length of the descriptor (default: the recipe's)")
+    parser.add_argument("--learning_rate", type=float, help="its base (default: the recipe's)")
     parser.add_argument("--steps", type=int, help="length of the training (default: the recipe's)")
     parser.add_argument("--decay_start", type=int, help="step at which the learning rate starts to fall")
     parser.add_argument(
@@ -70,11 +92,17 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
         schedule = replace(schedule, steps=arguments.steps, decay_start=decay, warmup_steps=warmup)
     if arguments.decay_start is not None:
         schedule = replace(schedule, decay_start=arguments.decay_start)
-    if arguments.sync_bn is not None:
-        config = replace(config, sync_bn=arguments.sync_bn)
+    names = ("sync_bn", "backbone", "dim", "learning_rate")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    config = replace(config, **given)
+    if arguments.teacher_dim is not None:
+        config = replace(config, objective=_with_teacher_dim(config.objective, arguments.teacher_dim))
     return replace(config, schedule=schedule, seed=arguments.seed), TrainingRun(
         output_dir=arguments.output_dir,
         sources=tuple(map(parse_source, arguments.source)),
+        teacher=_teacher(arguments),
+        start=arguments.start,
+        fit_head=arguments.fit_head,
         validation=parse_source(arguments.validation) if arguments.validation else None,
         processes=arguments.processes,
         threads=arguments.threads,
@@ -83,12 +111,32 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
     )
 
 
+def _with_teacher_dim(objective: ObjectiveSettings, teacher_dim: int) -> ObjectiveSettings:
+    """The same objective for a teacher of this length.
+
+    Raises:
+        ValueError: if it has no head of that length.
+    """
+    if not isinstance(objective, RDCDConfig):
+        raise ValueError("--teacher_dim is for the recipe rdcd; kd_icd takes the teacher's length as --dim.")
+    return replace(objective, teacher_dim=teacher_dim)
+
+
+def _teacher(arguments: argparse.Namespace) -> DescriptorConfig | None:
+    """The descriptor that the flags name, if they name one."""
+    if arguments.teacher is None and arguments.teacher_name is None:
+        return None
+    return DescriptorConfig(
+        model_name=arguments.teacher_name, model_path=arguments.teacher, resize_size=arguments.teacher_size
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 done, 2 the arguments or files do not fit."""
     arguments = build_parser().parse_args(argv)
     try:
         print(run(*settings(arguments)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"train_descriptor: {error}", file=sys.stderr)
         return 2
     return 0

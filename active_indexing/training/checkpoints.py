@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,55 +16,60 @@ from active_indexing.artefacts.identity import fingerprint
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 from active_indexing.training.config import TrainingConfig
+from active_indexing.training.objectives.interface import Objective
 from active_indexing.training.optimization.weight_average import WeightAverage
 
-FORMAT = "active_indexing.training/1"
+FORMAT = "active_indexing.training/2"
 # May differ between a checkpoint and the run that resumes it: they end or export a training, and a plateau
 # is prolonged with a later decay.
 FREE = ("schedule", "sizes", "test_size")
 
 
+class Parts(NamedTuple):
+    """What changes from step to step.
+
+    Attributes:
+        network: current weights.
+        average: their moving average.
+        optimizer: with its moments.
+        objective: with its queues and slow networks.
+    """
+
+    network: nn.Module
+    average: WeightAverage
+    optimizer: Optimizer
+    objective: Objective
+
+
 def recipe_fingerprint(config: TrainingConfig) -> str:
     """Names the settings that a resumed run must share."""
     settings = {key: value for key, value in asdict(config).items() if key not in FREE}
-    if not config.sync_bn:
-        del settings["sync_bn"]  # absent from older checkpoints, which did not have it
-    return fingerprint(settings)
+    return fingerprint(settings | {"objective_type": type(config.objective).__name__})
 
 
-def save_checkpoint(
-    path: Path,
-    config: TrainingConfig,
-    step: int,
-    network: nn.Module,
-    average: WeightAverage,
-    optimizer: Optimizer,
-) -> None:
+def save_checkpoint(path: Path, config: TrainingConfig, step: int, parts: Parts) -> None:
     """Write all that the next step depends on; random streams depend on (seed, step) alone.
 
     Args:
         path: written atomically.
         config: of the run.
         step: how many were done.
-        network: current weights.
-        average: their moving average.
-        optimizer: with its moments.
+        parts: of the run.
     """
     content = {
         "format": FORMAT,
         "recipe": recipe_fingerprint(config),
         "step": step,
-        "network": network.state_dict(),
-        "average": average.state,
-        "optimizer": optimizer.state_dict(),
+        "network": parts.network.state_dict(),
+        "average": parts.average.state,
+        "optimizer": parts.optimizer.state_dict(),
+        "objective": parts.objective.state_dict(),
     }
     with atomic_file(path) as file:
         torch.save(content, file)
 
 
-def load_checkpoint(
-    path: Path, config: TrainingConfig, network: nn.Module, average: WeightAverage, optimizer: Optimizer
-) -> int:
+def load_checkpoint(path: Path, config: TrainingConfig, parts: Parts) -> int:
     """Put a checkpoint into the objects of a run.
 
     Returns:
@@ -81,9 +86,10 @@ def load_checkpoint(
             f"{path} was written with other settings; give the settings it was started with, or another "
             "--output_dir."
         )
-    network.load_state_dict(content["network"])
-    optimizer.load_state_dict(content["optimizer"])
-    average.state = content["average"]
+    parts.network.load_state_dict(content["network"])
+    parts.optimizer.load_state_dict(content["optimizer"])
+    parts.objective.load_state_dict(content["objective"])
+    parts.average.state = content["average"]
     return int(content["step"])
 
 
@@ -105,8 +111,9 @@ def export_descriptor(path: Path, config: TrainingConfig, average: WeightAverage
         config: names the architecture, the normalisation and the input size.
         average: the weights.
     """
+    trained = config.objective.build_network(config.backbone, config.dim, config.gem_p)
+    trained.load_state_dict(average.state)
     head = Head(backbone=config.backbone, dim=config.dim, gem_p=config.gem_p)
-    network = head.build()
-    network.load_state_dict(average.state)
     mean, std = (config.mean,) * 3, (config.std,) * 3
-    write_descriptor_file(path, network, head, Preprocessing(config.test_size, mean=mean, std=std))
+    preprocessing = Preprocessing(config.test_size, mean=mean, std=std)
+    write_descriptor_file(path, config.objective.deployed(trained), head, preprocessing)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from active_indexing.training.objectives.contrastive import LossConfig
-from active_indexing.training.objectives.mixing import MixingConfig
+from active_indexing.training.objectives.interface import ObjectiveSettings
+from active_indexing.training.objectives.sscd import SSCDConfig
 from active_indexing.training.optimization.schedules import Schedule, SizeStage
 
 EditsName = Literal[
-    "drawn", "simclr", "strong_blur", "advanced", "simclr_pil", "strong_blur_pil", "advanced_pil"
+    "drawn", "chained", "simclr", "strong_blur", "advanced", "simclr_pil", "strong_blur_pil", "advanced_pil"
 ]
-OptimizerName = Literal["adamw", "lars"]
+OptimizerName = Literal["adamw", "lars", "sgd"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class TrainingConfig:
         mean, std: normalisation of all three channels, in [0, 1] units.
         optimizer: of the weights.
         learning_rate: its base; the schedule scales it.
-        weight_decay: of weights; AdamW spares biases and batch norms, LARS includes them as published.
+        weight_decay: of weights; AdamW spares biases and batch norms, LARS and SGD
+            include them as published.
         clip_norm: longest gradient; 0 does not clip.
         schedule: of the learning rate.
-        loss: its terms.
-        mixing: of views; ``None`` mixes nothing.
+        objective: what the loss is.
         average_decay: of the moving average of the weights, which is what is exported.
         half_precision: multiply in bfloat16 where torch's autocast does.
         sync_bn: batch norms take the batches of all processes as one; otherwise each process normalises its
@@ -74,8 +74,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     clip_norm: float = 5.0
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=1000))
-    loss: LossConfig = field(default_factory=LossConfig)
-    mixing: MixingConfig | None = None
+    objective: ObjectiveSettings = field(default_factory=SSCDConfig)
     average_decay: float = 0.999
     half_precision: bool = True
     sync_bn: bool = False
@@ -91,5 +90,3 @@ class TrainingConfig:
         starts = [stage.start for stage in self.sizes]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"view sizes must start at step 0 and then later ones, got starts {starts}.")
-        if self.mixing and self.loss.asymmetric:
-            raise ValueError("mixed views have no reference view; use a symmetric loss or no mixing.")

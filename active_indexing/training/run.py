@@ -8,17 +8,24 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from torch import nn
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
+from active_indexing.descriptors.config import DescriptorConfig
+from active_indexing.descriptors.weights.checkpoints import read_checkpoint
+from active_indexing.descriptors.weights.descriptor_file import is_descriptor_file, parse_descriptor_file
 from active_indexing.training.checkpoints import export_descriptor
 from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.data.batches import Batches, open_banks
 from active_indexing.training.data.image_arrays import ImageArray
 from active_indexing.training.distributed import collectives
+from active_indexing.training.preparation import ROWS, fit_head, make_rows
+from active_indexing.training.teachers import load_teacher
 from active_indexing.training.trainer import Trainer, build_trainer, train
 from active_indexing.training.validation import validate
 
@@ -32,6 +39,9 @@ class TrainingRun:
     Attributes:
         output_dir: for banks, checkpoint, log and the descriptor.
         sources: training images.
+        teacher: of a distillation; a path that ends in ``.onnx`` is an ONNX file.
+        start: a descriptor file whose weights to begin with; ``None`` draws them.
+        fit_head: fit the last layer of ``start`` to the teacher's rows, where the objective has them.
         validation: held-out images; ``None`` validates nothing.
         processes: on this machine: GPUs, or CPU cores. Their batches add up.
         threads: of each process; 0 leaves it to torch.
@@ -43,6 +53,9 @@ class TrainingRun:
 
     output_dir: Path
     sources: tuple[TrainingImages, ...]
+    teacher: DescriptorConfig | None = None
+    start: Path | None = None
+    fit_head: bool = True
     validation: TrainingImages | None = None
     processes: int = 1
     threads: int = 0
@@ -74,6 +87,7 @@ def run(config: TrainingConfig, run_config: TrainingRun) -> Path:
     open_banks(run_config.sources, out / "banks")
     if run_config.validation:
         open_banks((run_config.validation,), out / "banks")
+    _make_rows(config, run_config)
     write_json(out / SETTINGS, {"training": asdict(config), "run": asdict(run_config)})
     if run_config.processes == 1:
         _process(0, config, run_config, None)
@@ -81,6 +95,18 @@ def run(config: TrainingConfig, run_config: TrainingRun) -> Path:
         arguments = (config, run_config, _free_port())
         torch.multiprocessing.spawn(_process, args=arguments, nprocs=run_config.processes)
     return out / DESCRIPTOR
+
+
+def _make_rows(config: TrainingConfig, run_config: TrainingRun) -> None:
+    """The teacher's rows of all originals, if the objective asks for them and they are not there yet."""
+    path = run_config.output_dir / ROWS
+    if not config.objective.wants_rows or path.exists():
+        return
+    if run_config.teacher is None:
+        raise ValueError("this recipe learns from a teacher; give --teacher or --teacher_name.")
+    teacher = load_teacher(run_config.teacher, torch.device(run_config.device))
+    banks = open_banks(run_config.sources, run_config.output_dir / "banks")
+    make_rows(path, banks, teacher, config.dim)
 
 
 def _free_port() -> int:
@@ -112,7 +138,7 @@ def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device
     counts = [source.images for source in run_config.sources]
     batches = Batches(banks, counts, config.seed, collectives.world_size())
     held_out = open_banks((run_config.validation,), out / "banks")[0] if run_config.validation else None
-    trainer = build_trainer(config, device)
+    trainer = _trainer(config, run_config, banks, device)
     if (out / CHECKPOINT).exists():
         trainer.resume(out / CHECKPOINT)
     if collectives.rank() == 0:
@@ -120,6 +146,43 @@ def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device
     else:
         for _ in train(trainer, batches):
             pass
+
+
+def _trainer(
+    config: TrainingConfig, run_config: TrainingRun, banks: list[ImageArray], device: torch.device
+) -> Trainer:
+    """At step 0, with its teacher or the teacher's rows."""
+    start = _started(config, run_config)
+    if not config.objective.wants_rows:
+        teacher = load_teacher(run_config.teacher, device) if run_config.teacher else None
+        return build_trainer(config, device, teacher=teacher, start=start)
+    rows = torch.from_numpy(np.load(run_config.output_dir / ROWS))
+    if start is not None and run_config.fit_head and not (run_config.output_dir / CHECKPOINT).exists():
+        fit_head(start, banks, rows, config.test_size, config.mean, config.std)
+    trainer = build_trainer(config, device, start=start)
+    trainer.objective.fill(rows)
+    return trainer
+
+
+def _started(config: TrainingConfig, run_config: TrainingRun) -> nn.Module | None:
+    """The network of the file to begin with.
+
+    Raises:
+        ValueError: if the file holds another architecture than the recipe's.
+    """
+    if run_config.start is None:
+        return None
+    content = read_checkpoint(run_config.start)
+    if not is_descriptor_file(content):
+        raise ValueError(f"{run_config.start} is no descriptor file of this program; check --start.")
+    network, head, _ = parse_descriptor_file(content, run_config.start)
+    wanted = (config.backbone, config.dim, config.gem_p)
+    if (head.backbone, head.dim, head.gem_p) != wanted:
+        raise ValueError(
+            f"{run_config.start} is a {head.backbone} with {head.dim} values and p = {head.gem_p:g}; "
+            f"the recipe trains a {wanted[0]} with {wanted[1]} values and p = {wanted[2]:g}."
+        )
+    return network
 
 
 def _lead(trainer: Trainer, batches: Batches, run_config: TrainingRun, held_out: ImageArray | None) -> None:

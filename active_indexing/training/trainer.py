@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
 
-from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training.augmentations.registry import build_edits
 from active_indexing.training.augmentations.views import ViewMaker
-from active_indexing.training.checkpoints import load_checkpoint, save_checkpoint
+from active_indexing.training.checkpoints import Parts, load_checkpoint, save_checkpoint
 from active_indexing.training.config import TrainingConfig
 from active_indexing.training.data.batches import Batch, Batches
 from active_indexing.training.distributed import collectives
 from active_indexing.training.distributed.batch_norm import synchronise_batch_norms
-from active_indexing.training.objectives.contrastive import Views, contrastive_loss
-from active_indexing.training.objectives.mixing import mix_views
-from active_indexing.training.objectives.sscd import pairs_of_batch
+from active_indexing.training.objectives.contrastive import Views
+from active_indexing.training.objectives.interface import Objective, StepViews, Student, Teacher
 from active_indexing.training.optimization.lars import lars
 from active_indexing.training.optimization.schedules import size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
+
+SGD_MOMENTUM = 0.9  # of RDCD
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Trainer:
         network: current weights, on the device.
         average: their moving average.
         optimizer: with its moments.
-        edits: makes the views.
+        objective: gives the loss; with what it keeps from step to step.
         device: of the network.
         step: how many steps were done.
     """
@@ -46,35 +45,70 @@ class Trainer:
     network: nn.Module
     average: WeightAverage
     optimizer: Optimizer
+    objective: Objective
     edits: ViewMaker
     device: torch.device
     step: int = 0
 
+    @property
+    def student(self) -> Student:
+        """The current network, as objectives call it."""
+        config = self.config
+        return Student(self.network, config.mean, config.std, config.half_precision)
+
+    @property
+    def _parts(self) -> Parts:
+        return Parts(self.network, self.average, self.optimizer, self.objective)
+
     def save(self, path: Path) -> None:
         """Write a checkpoint (the first process only, by the caller)."""
-        save_checkpoint(path, self.config, self.step, self.network, self.average, self.optimizer)
+        save_checkpoint(path, self.config, self.step, self._parts)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        self.step = load_checkpoint(path, self.config, self.network, self.average, self.optimizer)
+        self.step = load_checkpoint(path, self.config, self._parts)
 
 
-def build_trainer(config: TrainingConfig, device: torch.device) -> Trainer:
-    """A trainer at step 0, the same in every process."""
+def build_trainer(
+    config: TrainingConfig,
+    device: torch.device,
+    *,
+    teacher: Teacher | None = None,
+    start: nn.Module | None = None,
+) -> Trainer:
+    """A trainer at step 0, the same in every process.
+
+    Args:
+        config: of the training.
+        device: of the network.
+        teacher: for objectives that distil.
+        start: a network of the same architecture whose weights to begin with; ``None`` draws them.
+
+    Raises:
+        ValueError: if the objective lacks a teacher or has no use for one.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(config.backbone, config.dim, config.gem_p)
-    network = network.to(device).to(memory_format=torch.channels_last)
+        network = config.objective.build_network(config.backbone, config.dim, config.gem_p)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+        network = network.to(device).to(memory_format=torch.channels_last)
+        objective = config.objective.build(network, config.dim, teacher).to(device)
     if config.sync_bn:
         network = synchronise_batch_norms(network, device)
     average = WeightAverage(network, config.average_decay)
-    return Trainer(config, network, average, _optimizer(config, network), build_edits(config), device)
+    return Trainer(
+        config, network, average, _optimizer(config, network), objective, build_edits(config), device
+    )
 
 
 def _optimizer(config: TrainingConfig, network: nn.Module) -> Optimizer:
     parameters = list(network.parameters())
     if config.optimizer == "lars":
         return lars(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    if config.optimizer == "sgd":
+        rate, decay = config.learning_rate, config.weight_decay
+        return torch.optim.SGD(parameters, lr=rate, momentum=SGD_MOMENTUM, weight_decay=decay)
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     return torch.optim.AdamW(
@@ -109,20 +143,13 @@ def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
     generator = torch_generator_for(config.seed, step, f"training views {collectives.rank()}")
     size = size_at(config.sizes, step)
     pixels, views = make_views(trainer.edits, batches, config.edited_views, size, generator, trainer.device)
-    inputs = (pixels - config.mean) / config.std
-    labels = None
-    if config.mixing:
-        local = views.image.unique(return_inverse=True)[1]
-        inputs, labels = mix_views(inputs, local, config.mixing, generator)
     trainer.network.train()
-    descriptors = describe(trainer, inputs)
-    candidates = collectives.gather(descriptors)
-    pairs = pairs_of_batch(views, labels, asymmetric=config.loss.asymmetric, device=trainer.device)
-    loss, log = contrastive_loss(descriptors, candidates, pairs, config.loss, step, mixed=labels is not None)
+    loss, log = trainer.objective.loss(trainer.student, StepViews(pixels, views, step, generator))
     trainer.optimizer.zero_grad()
     loss.backward()
     _update(trainer)
-    return log | {"loss": loss.item(), "learning_rate": rate, "views": float(len(candidates))}
+    count = len(pixels) * collectives.world_size()
+    return log | {"loss": loss.item(), "learning_rate": rate, "views": float(count)}
 
 
 def make_views(
@@ -151,15 +178,6 @@ def make_views(
     return torch.cat(pixels), Views(image, torch.cat(references), number)
 
 
-def describe(trainer: Trainer, inputs: torch.Tensor) -> torch.Tensor:
-    """(N, D) float32 unit-norm descriptors of normalised views, with gradients."""
-    inputs = inputs.to(trainer.device, memory_format=torch.channels_last)
-    half = trainer.config.half_precision
-    with torch.autocast(trainer.device.type, torch.bfloat16, enabled=half):
-        outputs = trainer.network(inputs)
-    return F.normalize(outputs.float(), dim=1)
-
-
 def _update(trainer: Trainer) -> None:
     """Average the gradients, clip, step, and take the weights into their average."""
     parameters = list(trainer.network.parameters())
@@ -170,4 +188,5 @@ def _update(trainer: Trainer) -> None:
     if not trainer.config.sync_bn:  # synchronised statistics are the same everywhere already
         collectives.average_batch_statistics(trainer.network)
     trainer.average.update(trainer.network, trainer.step)
+    trainer.objective.updated(trainer.network)
     trainer.step += 1

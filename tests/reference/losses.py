@@ -48,3 +48,56 @@ def lars_steps(weight, gradients, lr, momentum, decay, trust=0.001, eps=1e-8):
             velocity = [momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
         weight = [w - lr * v for w, v in zip(weight, velocity, strict=True)]
     return weight
+
+
+def softmax(scores):
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    return [weight / sum(weights) for weight in weights]
+
+
+def similarity_distillation(student, teacher, dictionary, temperature):
+    """Cross entropy of softmax(t D' / tau) and softmax(s D' / tau), mean over the views."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        wanted = softmax([dot(t, key) / temperature for key in dictionary])
+        found = softmax([dot(s, key) / temperature for key in dictionary])
+        total -= sum(p * math.log(q) for p, q in zip(wanted, found, strict=True))
+    return total / len(student)
+
+
+def relational_distillation(student, teacher, queue, temperature):
+    """KL(teacher || student) of the same two distributions, mean over the views."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        wanted = softmax([dot(t, key) / temperature for key in queue])
+        found = softmax([dot(s, key) / temperature for key in queue])
+        total += sum(p * math.log(p / q) for p, q in zip(wanted, found, strict=True))
+    return total / len(student)
+
+
+def momentum_contrast(queries, keys, queue, temperature):
+    """-log of the share that a query's own key has among key and queue, mean over the queries."""
+    total = 0.0
+    for query, key in zip(queries, keys, strict=True):
+        scores = [dot(query, key) / temperature] + [dot(query, row) / temperature for row in queue]
+        total -= math.log(softmax(scores)[0])
+    return total / len(queries)
+
+
+def hard_negative(queries, queue):
+    """-log max(1 - largest similarity with the queue, 1e-3), mean over the queries."""
+    total = 0.0
+    for query in queries:
+        total -= math.log(max(1 - max(dot(query, row) for row in queue), 1e-3))
+    return total / len(queries)
+
+
+def bank_cross_entropy(descriptors, own, others, foreign, temperature):
+    """-log of the share that an image's own row has among it and the rows of other images."""
+    total = 0.0
+    for i, descriptor in enumerate(descriptors):
+        scores = [dot(descriptor, own[i]) / temperature]
+        scores += [dot(descriptor, row) / temperature for k, row in enumerate(others) if foreign[i][k]]
+        total -= math.log(softmax(scores)[0])
+    return total / len(descriptors)

@@ -11,6 +11,7 @@ from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.data.batches import Batches, open_banks
 from active_indexing.training.objectives.contrastive import LossConfig
 from active_indexing.training.objectives.mixing import MixingConfig
+from active_indexing.training.objectives.sscd import SSCDConfig
 from active_indexing.training.optimization.schedules import Schedule, SizeStage
 from active_indexing.training.run import TrainingRun, run
 from active_indexing.training.trainer import build_trainer, train, train_step
@@ -23,7 +24,7 @@ SMALL = TrainingConfig(
     sizes=(SizeStage(0, 16), SizeStage(3, 24)),
     test_size=24,
     schedule=Schedule(steps=6, warmup_steps=2),
-    loss=LossConfig(entropy_weight=1.0, entropy_ramp_steps=4, asymmetric=True),
+    objective=SSCDConfig(loss=LossConfig(entropy_weight=1.0, entropy_ramp_steps=4, asymmetric=True)),
     half_precision=False,
 )
 
@@ -56,7 +57,7 @@ def weights_of(trainer):
     [
         {},
         {"optimizer": "lars", "learning_rate": 20.0, "clip_norm": 0.0},
-        {"mixing": MixingConfig(probability=0.5), "loss": LossConfig(entropy_weight=1.0)},
+        {"objective": SSCDConfig(loss=LossConfig(entropy_weight=1.0), mixing=MixingConfig(probability=0.5))},
     ],
     ids=["adamw", "lars", "mixing"],
 )
@@ -147,13 +148,17 @@ def test_the_same_run_again_only_exports_again(finished):
     [
         (
             {"edits": "none"},
-            "unknown edits 'none'; expected one of drawn, simclr, strong_blur, advanced",
+            "unknown edits 'none'; expected one of drawn, chained, simclr, strong_blur, advanced",
         ),
         ({"edited_views": 0}, "at least 1 edited view"),
         ({"sizes": (SizeStage(5, 64),)}, r"must start at step 0 .* got starts \[5\]"),
-        ({"mixing": MixingConfig()}, "mixed views have no reference view"),
     ],
 )
 def test_settings_that_contradict_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **setting)
+
+
+def test_mixed_views_have_no_reference_view():
+    with pytest.raises(ValueError, match="mixed views have no reference view"):
+        SSCDConfig(loss=LossConfig(asymmetric=True), mixing=MixingConfig())

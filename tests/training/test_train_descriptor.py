@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.augmentations.registry import build_edits
 from active_indexing.training.config import TrainingImages
-from active_indexing.training.recipes.contrastive import RECIPES, recipe
+from active_indexing.training.objectives.relational import RDCDConfig
+from active_indexing.training.recipes.registry import RECIPES, recipe
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_descriptor.py"
 
@@ -23,7 +25,7 @@ def script():
 def test_flags_become_the_settings_of_a_recipe(script):
     flags = "--recipe sscd_mixup --source a/b.tar:64:62 --source c:160:2:200 --output_dir out --steps 500"
     config, run = script.settings(script.build_parser().parse_args([*flags.split(), "--processes", "2"]))
-    assert config.mixing == RECIPES["sscd_mixup"].mixing
+    assert config.objective == RECIPES["sscd_mixup"].objective
     assert (config.schedule.steps, config.schedule.warmup_steps, config.schedule.decay_start) == (500, 500, 0)
     assert run.sources == (TrainingImages(Path("a/b.tar"), 64, 62), TrainingImages(Path("c"), 160, 2, 200))
     assert run.processes == 2
@@ -43,8 +45,8 @@ def test_the_published_recipe_has_the_published_settings():
     config = recipe("sscd_mixup")
     assert (config.backbone, config.dim, config.gem_p, config.optimizer) == ("resnet50", 512, 3.0, "lars")
     assert config.learning_rate == pytest.approx(4.8)
-    assert (config.loss.temperature, config.loss.entropy_weight) == (0.05, 30.0)
-    assert (config.mixing.probability, config.mixing.alpha) == (0.05, 2.0)
+    assert (config.objective.loss.temperature, config.objective.loss.entropy_weight) == (0.05, 30.0)
+    assert (config.objective.mixing.probability, config.objective.mixing.alpha) == (0.05, 2.0)
     assert (config.schedule.steps, config.schedule.warmup_steps) == (24_400, 1_220)
 
 
@@ -65,3 +67,17 @@ def test_errors_of_the_user_are_one_sentence_and_exit_code_2(script, capsys, tmp
     assert "train_descriptor: the training images" in capsys.readouterr().err
     assert script.main([*arguments, "--recipe", "magic"]) == 2
     assert "unknown --recipe 'magic'; choose from default" in capsys.readouterr().err
+
+
+def test_flags_name_a_teacher_a_start_and_another_student(script):
+    flags = (
+        "--source a:64:8 --output_dir out --recipe rdcd --teacher t.onnx --teacher_size 160 --teacher_dim 64"
+    )
+    flags += " --teacher_dim 64 --dim 32 --backbone resnet18 --learning_rate 0.5 --start s.pt --no-fit_head"
+    config, run = script.settings(script.build_parser().parse_args(flags.split()))
+    assert (config.dim, config.backbone, config.learning_rate) == (32, "resnet18", 0.5)
+    assert config.objective == RDCDConfig(teacher_dim=64)
+    assert run.teacher == DescriptorConfig(model_path=Path("t.onnx"), resize_size=160)
+    assert (run.start, run.fit_head) == (Path("s.pt"), False)
+    with pytest.raises(ValueError, match="--teacher_dim is for the recipe rdcd"):
+        script.settings(script.build_parser().parse_args([*flags.split(), "--recipe", "kd_icd"]))

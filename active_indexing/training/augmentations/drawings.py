@@ -59,7 +59,7 @@ def _stack(images: list[np.ndarray]) -> torch.Tensor:
 
 
 @lru_cache(maxsize=64)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def random_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's embedded font; unpacking it takes longer than drawing with it."""
     return ImageFont.load_default(size)
 
@@ -68,7 +68,8 @@ def _word(rng: np.random.Generator) -> str:
     return "".join(LETTERS[int(i)] for i in rng.integers(0, len(LETTERS), rng.integers(2, 9)))
 
 
-def _words(rng: np.random.Generator, most: int) -> str:
+def random_words(rng: np.random.Generator, most: int) -> str:
+    """One to ``most`` words of random letters."""
     return " ".join(_word(rng) for _ in range(rng.integers(1, most + 1)))
 
 
@@ -88,9 +89,9 @@ def _text(rng: np.random.Generator) -> np.ndarray:
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     lines = int(rng.choice([1, 1, 2, 3]))
-    font = _font(int(height / lines * rng.uniform(0.6, 1.0)))
+    font = random_font(int(height / lines * rng.uniform(0.6, 1.0)))
     for line in range(lines):
-        words = _words(rng, 3)
+        words = random_words(rng, 3)
         words = words.upper() if rng.random() < 0.5 else words
         draw.text((rng.uniform(0, 0.3) * width, line * height / lines), words, fill=255, font=font)
     return np.asarray(image)
@@ -131,7 +132,7 @@ def _label(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     size = STICKER_SIZE
     box = (2, size * rng.uniform(0, 0.3), size - 3, size * rng.uniform(0.7, 1) - 1)
     draw.rounded_rectangle(box, size * 0.15, fill=_colour(rng))
-    font = _font(size * 0.35)
+    font = random_font(size * 0.35)
     draw.text((6, size * 0.3), _word(rng), fill=_colour(rng), font=font)
 
 
@@ -161,7 +162,7 @@ def _page(rng: np.random.Generator) -> np.ndarray:
     for _ in range(int(rng.integers(4, 16))):
         place = (rng.uniform(0, PAGE_SIZE * 0.8), rng.uniform(0, PAGE_SIZE))
         fill = ink if rng.random() < 0.7 else _colour(rng)
-        draw.text(place, _words(rng, 4), fill=fill, font=_font(float(rng.integers(4, 13))))
+        draw.text(place, random_words(rng, 4), fill=fill, font=random_font(float(rng.integers(4, 13))))
     return np.asarray(image)
 
 

@@ -63,8 +63,13 @@ class Layout:
     surround: Frame
 
 
-def draw_layout(draws: Draws) -> Layout:
-    """Random layouts of edited copies; about half are cropped, a third rotated, half framed."""
+def draw_layout(draws: Draws, ranges: FrameRanges | None = None) -> Layout:
+    """Random layouts of edited copies; about half are cropped, a third rotated, half framed.
+
+    Args:
+        draws: the stream.
+        ranges: of what is around the box; ``None`` are the defaults.
+    """
     scale_x, scale_y, shift_x, shift_y = draw_crop(draws)
     # The stored square was squeezed from a picture of unknown aspect ratio.
     stretch = torch.where(draws.chance(0.7), draws.log_uniform(0.6, 1.7), 1.0)
@@ -74,7 +79,7 @@ def draw_layout(draws: Draws) -> Layout:
     cos, sin = angle.cos(), angle.sin()
     box_width = zoom * (width * cos.abs() + height * sin.abs())
     box_height = zoom * (width * sin.abs() + height * cos.abs())
-    around = draw_surround(draws, box_width, box_height)
+    around = draw_surround(draws, box_width, box_height, ranges or FrameRanges())
     flip_x, flip_y = draws.sign(0.15), draws.sign(0.05)
     to_picture = torch.stack(
         [
@@ -129,23 +134,44 @@ def draw_rotation(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     return degrees * (math.pi / 180), zoom
 
 
-def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor) -> Frame:
-    """A fifth of the views get a caption, 8 % are padded to a square, a good fifth lie on a page.
+@dataclass(frozen=True)
+class FrameRanges:
+    """How often the box is framed, and how tightly.
+
+    Attributes:
+        caption, padded, page: shares of the views that get each.
+        band: height of a caption, in heights of the box, lowest and highest.
+        page_width, page_height: of the box, in units of the page, lowest and highest.
+    """
+
+    caption: float = 0.20
+    padded: float = 0.08
+    page: float = 0.22
+    band: tuple[float, float] = (0.15, 0.95)
+    page_width: tuple[float, float] = (0.25, 0.85)
+    page_height: tuple[float, float] = (0.25, 0.85)
+
+
+def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor, ranges: FrameRanges) -> Frame:
+    """What is around the box; by default a fifth get a caption, 8 % are padded, a good fifth lie on a page.
 
     Args:
         draws: the stream.
         width: of the box, (B,).
         height: of the box, (B,).
+        ranges: shares and sizes.
     """
     kind = draws.uniform()
-    caption, padded, page = kind < 0.20, (kind >= 0.20) & (kind < 0.28), (kind >= 0.28) & (kind < 0.50)
-    band = height * draws.uniform(0.15, 0.95)
+    first, second = ranges.caption, ranges.caption + ranges.padded
+    caption, padded = kind < first, (kind >= first) & (kind < second)
+    page = (kind >= second) & (kind < second + ranges.page)
+    band = height * draws.uniform(*ranges.band)
     both, below = draws.chance(0.15), draws.chance(0.25)
     side = torch.maximum(width, height) * draws.uniform(1.0, 1.3)
     canvas_width = torch.where(padded, side, width)
     canvas_height = torch.where(padded, side, torch.where(caption, height + band * (1 + 0.5 * both), height))
-    canvas_width = torch.where(page, width / draws.log_uniform(0.25, 0.85), canvas_width)
-    canvas_height = torch.where(page, height / draws.log_uniform(0.25, 0.85), canvas_height)
+    canvas_width = torch.where(page, width / draws.log_uniform(*ranges.page_width), canvas_width)
+    canvas_height = torch.where(page, height / draws.log_uniform(*ranges.page_height), canvas_height)
     # A band on one side pushes the picture to the other; with a half band there, by half as much.
     push = torch.where(below, -1.0, 1.0) * band * (1 - 0.5 * both)
     free_x = draws.uniform(-1, 1) * (canvas_width - width)

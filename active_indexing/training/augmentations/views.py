@@ -74,7 +74,7 @@ class DrawnEdits:
         drawings = self.drawings.to(images.device)
         around = ground(draws, pixels, drawings, layout.surround, size)
         framed = layout.surround.page & draws.chance(0.3)
-        frame = inside(_widened(draws, layout.to_box), size) & framed[:, None, None, None]
+        frame = inside(widened(draws, layout.to_box), size) & framed[:, None, None, None]
         views = torch.where(frame | inside(layout.to_box, size), corners, around)
         source = _smoothed(pixels, layout.shrink * (images.shape[-1] / size) > ALIASING)
         picture = sample(source, layout.to_source, size)
@@ -87,8 +87,8 @@ class DrawnEdits:
         return views
 
 
-def _widened(draws: Draws, to_box: torch.Tensor) -> torch.Tensor:
-    """The box made wider or higher: the letter box in which pages show pictures of another shape."""
+def widened(draws: Draws, to_box: torch.Tensor) -> torch.Tensor:
+    """Maps to the box made wider or higher: the letter box in which pages show pictures of another shape."""
     factor, upright = draws.uniform(1.0, 1.8), draws.chance(0.5)
     scale = torch.stack([torch.where(upright, 1.0, factor), torch.where(upright, factor, 1.0)], dim=1)
     return to_box / scale[:, :, None]

@@ -4,6 +4,7 @@ import kornia
 import pytest
 import torch
 
+from active_indexing.training.augmentations.chains import ChainedEdits, coded_views, smoothed
 from active_indexing.training.augmentations.colours import colour_matrices, scale_contrast
 from active_indexing.training.augmentations.degradation import gaussian_blur, pixelate, shuffle_pixels
 from active_indexing.training.augmentations.geometry import box_map, draw_layout, inside
@@ -137,3 +138,37 @@ def test_shuffled_pixels_keep_their_colours_and_most_of_their_places():
     moved = (shuffled != pixels)[0, 0].float().mean().item()
     assert 0.15 < moved < 0.35
     assert torch.equal(shuffled[:, 0], shuffled[:, 2])
+
+
+def test_chained_edits_stay_in_range_and_repeat():
+    chained = ChainedEdits(0, drawings=4)
+    images = torch.from_numpy(made_up_images(count=24, edge=40))
+
+    def made():
+        return chained.edited_views(images, 24, generator(1))
+
+    views = made()
+    assert views.shape == (24, 3, 24, 24)
+    assert float(views.min()) >= 0
+    assert float(views.max()) <= 1
+    assert torch.equal(views, made())
+    references = chained.reference_views(images, 24, generator(1))
+    clean = torch.nn.functional.interpolate(images.float() / 255, (24, 24), mode="bilinear", antialias=True)
+    close = (references - clean).abs().mean(dim=(1, 2, 3)) < 0.01
+    assert 0.3 < float(close.float().mean()) < 0.95  # six of ten are the image itself
+
+
+def test_sources_shown_small_are_averaged_and_others_are_kept():
+    pixels = torch.rand(3, 1, 9, 9, generator=generator())
+    result = smoothed(pixels, torch.tensor([1.0, 2.0, 4.0]))
+    assert torch.equal(result[0], pixels[0])
+    torch.testing.assert_close(result[1, 0, 4, 4], pixels[1, 0, 3:6, 3:6].mean())
+    torch.testing.assert_close(result[2, 0, 4, 4], pixels[2, 0, 2:7, 2:7].mean())
+
+
+def test_coded_views_are_near_their_pixels_and_not_equal():
+    ramp = torch.linspace(0, 1, 32).expand(6, 3, 32, 32)
+    coded = coded_views(Draws(generator(), 6), ramp.contiguous())
+    difference = (coded - ramp).abs().mean(dim=(1, 2, 3))
+    assert bool((difference > 0).all())
+    assert bool((difference < 0.2).all())

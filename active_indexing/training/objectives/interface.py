@@ -1,0 +1,122 @@
+"""What a training asks of an objective: the loss of a step, and what it keeps from step to step.
+
+An objective's settings are a small frozen dataclass, :class:`ObjectiveSettings`; a recipe names one. The
+trainer knows neither pairs nor mixing, teachers or queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from active_indexing.training.objectives.contrastive import Views
+
+# From (B, 3, S, S) pixels in [0, 1] to (B, D) float32 features of a frozen network, without gradients.
+Teacher = Callable[[torch.Tensor], torch.Tensor]
+Scalars = dict[str, float]
+
+
+class StepViews(NamedTuple):
+    """Views of one step in this process.
+
+    Attributes:
+        pixels: (N, 3, S, S) float32 in [0, 1], on the device.
+        views: what they show; all reference views of a source come before its edited views.
+        step: from 0.
+        generator: CPU generator of every further draw of this step.
+    """
+
+    pixels: torch.Tensor
+    views: Views
+    step: int
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network in training, with its normalisation and arithmetic.
+
+    Attributes:
+        network: from normalised (N, 3, S, S) to raw (N, D).
+        mean, std: of all three channels, in [0, 1] units.
+        half_precision: multiply in bfloat16 where torch's autocast does.
+    """
+
+    network: nn.Module
+    mean: float
+    std: float
+    half_precision: bool
+
+    def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) pixels in [0, 1] to normalised channels-last inputs."""
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def describe(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, D) float32 unit-norm descriptors of normalised inputs, with gradients."""
+        return self.call(self.network, inputs)[0]
+
+    def call(self, function: Callable[[torch.Tensor], object], inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Each output of a function of inputs, in the arithmetic of the training, as unit float32 rows."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half_precision):
+            outputs = function(inputs)
+        several = outputs if isinstance(outputs, tuple) else (outputs,)
+        return [F.normalize(output.float(), dim=1) for output in several]
+
+    def with_network(self, network: nn.Module) -> Student:
+        """The same settings around another network."""
+        return replace(self, network=network)
+
+
+class Objective(nn.Module):
+    """The loss of a training. Buffers and submodules are its memory, and are part of a checkpoint.
+
+    A teacher is no submodule: it never changes, so that checkpoints need not hold it.
+    """
+
+    def loss(self, student: Student, batch: StepViews) -> tuple[torch.Tensor, Scalars]:
+        """The loss of one step, with gradients to the student's network, and what to log of it.
+
+        Args:
+            student: its network is in training mode.
+            batch: views of this process; other processes are asked with ``collectives``.
+
+        Returns:
+            Scalar loss, scalars by name.
+        """
+        raise TypeError(f"{type(self).__name__} has no loss.")
+
+    def fill(self, rows: torch.Tensor) -> None:
+        """Take a teacher's rows of all originals, (images, D) unit norm; only where settings want them."""
+        raise TypeError(f"{type(self).__name__} keeps no rows of a teacher.")
+
+    def updated(self, network: nn.Module) -> None:
+        """Called after every update of the student's weights."""
+
+
+class ObjectiveSettings(Protocol):
+    """Frozen dataclass of an objective: what it is called with, and how it is made.
+
+    Attributes:
+        wants_rows: whether it learns from a teacher's rows of all originals, made once before the training,
+            in place of the teacher itself.
+    """
+
+    wants_rows: ClassVar[bool]
+
+    def build_network(self, backbone: str, dim: int, gem_p: float) -> nn.Module:
+        """The student, with all the heads that are trained."""
+
+    def deployed(self, network: nn.Module) -> nn.Module:
+        """The part of a trained student that the descriptor file holds."""
+
+    def build(self, network: nn.Module, dim: int, teacher: Teacher | None) -> Objective:
+        """The objective at step 0.
+
+        Raises:
+            ValueError: if it needs a teacher and there is none, or the other way round.
+        """
