@@ -1,6 +1,8 @@
 """Train a descriptor, or go on with a training that was stopped.
 
     python scripts/train_descriptor.py --recipe default --output_dir OUT --processes 2 --threads 1 \
+        --source TINY:64:62 --source PHOTOS:160:2:200
+    python scripts/train_descriptor.py --recipe default_distilled --output_dir OUT --processes 2 --threads 1 \
         --source TINY:64:17 --source MIXED:192:13 --source PHOTOS:256:2:200 \
         --teacher sscd.onnx --start FIRST.pt
     python scripts/train_descriptor.py --recipe kd_icd --teacher_name sscd_disc_mixup --teacher sscd.pt \
@@ -46,7 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipe", default="default", help=f"{', '.join(RECIPES)} (default: %(default)s)")
+    parser.add_argument(
+        "--recipe",
+        default="default",
+        help=f"{', '.join(RECIPES)}, or module:name of your own (default: %(default)s)",
+    )
     parser.add_argument("--source", action="append", required=True, help="training images; may be repeated")
     parser.add_argument("--validation", help="held-out images, in the same form (IMAGES is not used)")
     parser.add_argument("--output_dir", type=Path, required=True, help="checkpoint, log, descriptor")
@@ -59,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--fit_head",
         action=argparse.BooleanOptionalAction,
         default=TrainingRun.fit_head,
-        help="fit the last layer of --start to the teacher (recipe default only)",
+        help="fit the last layer of --start to the teacher (recipe default_distilled only)",
     )
     parser.add_argument("--backbone", help="of the student: ours or any of timm (default: the recipe's)")
     parser.add_argument("--dim", type=int, help="length of the descriptor (default: the recipe's)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ import pytest
 
 import active_indexing
 from active_indexing.pipeline import RunSummary
+from scripts import train_descriptor
 from tests.conftest import Toy
 from tests.runs import settings_of, take_images
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
+MAIN = r"python main\.py --active True"
+TRAIN = r"PYTHONPATH=\. python scripts/train_descriptor\.py"
 EXAMPLES = dict(re.findall(r"`(my_package/\w+\.py)`\n\n```python\n(.*?)```", PAGE, re.DOTALL))
 
 
@@ -30,9 +34,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def flags_of(module: str) -> dict[str, str]:
+def flags_of(module: str, program: str = MAIN) -> dict[str, str]:
     """The flags that the page's command gives to this example, but for paths."""
-    (command,) = re.findall(rf"`python main\.py --active True (.*my_package\.{module}:.*)`", PAGE)
+    (command,) = re.findall(rf"`{program} (.*my_package\.{module}:.*)`", PAGE)
     words = command.split()
     given = {name[2:]: value for name, value in zip(words[::2], words[1::2], strict=True)}
     return {name: value for name, value in given.items() if "path" not in name}
@@ -45,10 +49,10 @@ def run(toy: Toy, folder: Path, **more: str) -> RunSummary:
 
 
 def test_every_example_is_short_and_has_a_command() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     for name, content in EXAMPLES.items():
         assert len(content.splitlines()) < 20, name
-        assert flags_of(Path(name).stem)
+        assert flags_of(Path(name).stem, TRAIN if "centred" in name else MAIN)
 
 
 def test_a_method_of_ones_own_moves_images(toy: Toy, package: Path) -> None:
@@ -73,3 +77,14 @@ def test_an_index_type_of_ones_own_is_trained_saved_and_read_again(toy: Toy, pac
     (package / "out" / "run.json").unlink()
     assert run(toy, package, **flags_of("residual")).content["retrieval"] == first["retrieval"]
     assert first["index"]["entries"] == 504
+
+
+def test_a_recipe_of_ones_own_trains_with_its_objective(toy: Toy, package: Path) -> None:
+    images, out = take_images(toy, package / "images", 8), package / "out"
+    given = flags_of("centred", TRAIN) | {"source": f"{images}:64:4", "output_dir": str(out), "steps": "2"}
+    arguments = [word for name, value in given.items() for word in (f"--{name}", value)]
+    assert train_descriptor.main(arguments) == 0
+    (line,) = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    assert line["step"] == 2
+    assert 0 < line["off_centre"] <= 1
+    assert (out / "descriptor.pt").stat().st_size > 1e6

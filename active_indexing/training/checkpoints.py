@@ -17,9 +17,11 @@ from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 from active_indexing.training.config import TrainingConfig
 from active_indexing.training.objectives.interface import Objective
+from active_indexing.training.objectives.sscd import SSCDConfig
 from active_indexing.training.optimization.weight_average import WeightAverage
 
 FORMAT = "active_indexing.training/2"
+FIRST_FORMAT = "active_indexing.training/1"  # SSCD's objective alone, which keeps nothing between steps
 # May differ between a checkpoint and the run that resumes it: they end or export a training, and a plateau
 # is prolonged with a later decay.
 FREE = ("schedule", "sizes", "test_size")
@@ -45,6 +47,17 @@ def recipe_fingerprint(config: TrainingConfig) -> str:
     """Names the settings that a resumed run must share."""
     settings = {key: value for key, value in asdict(config).items() if key not in FREE}
     return fingerprint(settings | {"objective_type": type(config.objective).__name__})
+
+
+def first_recipe_fingerprint(config: TrainingConfig) -> str | None:
+    """The same of checkpoints of the first format, which had SSCD's two settings beside the others."""
+    if not isinstance(config.objective, SSCDConfig):
+        return None
+    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    if not config.sync_bn:
+        del settings["sync_bn"]  # absent from older checkpoints, which did not have it
+    objective = settings.pop("objective")
+    return fingerprint(settings | objective)
 
 
 def save_checkpoint(path: Path, config: TrainingConfig, step: int, parts: Parts) -> None:
@@ -79,16 +92,18 @@ def load_checkpoint(path: Path, config: TrainingConfig, parts: Parts) -> int:
         ValueError: if it is damaged, no checkpoint of ours, or of other settings.
     """
     content = _read(path)
-    if content.get("format") != FORMAT:
+    written = content.get("format")
+    if written not in (FORMAT, FIRST_FORMAT):
         raise ValueError(f"{path} is no training checkpoint of format {FORMAT}; choose another --output_dir.")
-    if content["recipe"] != recipe_fingerprint(config):
+    wanted = recipe_fingerprint(config) if written == FORMAT else first_recipe_fingerprint(config)
+    if content["recipe"] != wanted:
         raise ValueError(
             f"{path} was written with other settings; give the settings it was started with, or another "
             "--output_dir."
         )
     parts.network.load_state_dict(content["network"])
     parts.optimizer.load_state_dict(content["optimizer"])
-    parts.objective.load_state_dict(content["objective"])
+    parts.objective.load_state_dict(content.get("objective", {}))
     parts.average.state = content["average"]
     return int(content["step"])
 

@@ -193,9 +193,9 @@ def _lead(trainer: Trainer, batches: Batches, run_config: TrainingRun, held_out:
     for values in train(trainer, batches):
         log.add(values)
         bar.update()
-        if trainer.step % run_config.log_steps == 0:
-            bar.set_postfix(loss=f"{log.write(trainer.step)['loss']:.3f}")
         last = trainer.step == total
+        if last or trainer.step % run_config.log_steps == 0:
+            bar.set_postfix(loss=f"{log.write(trainer.step)['loss']:.3f}")
         if held_out is not None and (last or trainer.step % run_config.validation_steps == 0):
             log.write_line({"step": trainer.step} | validate(trainer, held_out, trainer.config.test_size))
         if last or time.monotonic() - saved > run_config.checkpoint_seconds:

@@ -90,6 +90,26 @@ def test_a_resumed_training_has_the_same_weights_to_the_bit(batches, tmp_path):
         assert torch.equal(second.average.state[key], value)
 
 
+# recipe_fingerprint() of the program that wrote format 1 (commit e79552c), for the settings of SMALL.
+FIRST_FORMAT_RECIPE = "fde12570117bbcba5c583891437c2287f52c72a04f740a130d501c3c7f5e5876"
+
+
+def test_a_checkpoint_of_the_first_format_goes_on(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    trainer = build_trainer(SMALL, torch.device("cpu"))
+    trainer.step = 3
+    trainer.save(path)
+    content = torch.load(path, weights_only=True)
+    assert content.pop("objective") == {}
+    content |= {"format": "active_indexing.training/1", "recipe": FIRST_FORMAT_RECIPE}
+    torch.save(content, path)
+    second = build_trainer(SMALL, torch.device("cpu"))
+    second.resume(path)
+    assert second.step == 3
+    with pytest.raises(ValueError, match="was written with other settings"):
+        build_trainer(replace(SMALL, sync_bn=True), torch.device("cpu")).resume(path)
+
+
 def test_a_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     build_trainer(SMALL, torch.device("cpu")).save(path)

@@ -66,7 +66,10 @@ def test_errors_of_the_user_are_one_sentence_and_exit_code_2(script, capsys, tmp
     assert script.main(arguments) == 2
     assert "train_descriptor: the training images" in capsys.readouterr().err
     assert script.main([*arguments, "--recipe", "magic"]) == 2
-    assert "unknown --recipe 'magic'; choose from default" in capsys.readouterr().err
+    assert "unknown --recipe 'magic'; choose one of default" in capsys.readouterr().err
+    assert script.main([*arguments, "--recipe", "math:pi"]) == 2
+    wanted = "the --recipe 'math:pi' can't be used: it is a float; expected a TrainingConfig"
+    assert wanted in capsys.readouterr().err
 
 
 def test_flags_name_a_teacher_a_start_and_another_student(script):

@@ -1,4 +1,4 @@
-"""Trainings of light students with a teacher: kd_icd, RDCD, and the default descriptor."""
+"""Trainings of light students with a teacher: kd_icd, RDCD, and a default descriptor."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ RDCD = TrainingConfig(
     objective=RDCDConfig(),
 )
 
-# The default descriptor, second edition: started from the first edition, see docs/model_card.md.
-DEFAULT = TrainingConfig(
+# A default descriptor that goes on from the first edition (--start) with a teacher's bank.
+DISTILLED_DEFAULT = TrainingConfig(
     edits="chained",
     sizes=(SizeStage(0, 160),),
     test_size=160,

@@ -1,13 +1,14 @@
-"""Trainings that are ready to use, by name."""
+"""Trainings that are ready to use, by name; of this package, of plug-ins, or ``module:name``."""
 
 from __future__ import annotations
 
+from active_indexing.registry import Registry
 from active_indexing.training.config import TrainingConfig
 from active_indexing.training.recipes import contrastive, distillation
 
-RECIPES: dict[str, TrainingConfig] = {
-    "default": distillation.DEFAULT,
-    "default_first_edition": contrastive.FIRST_DEFAULT,
+_OWN: dict[str, TrainingConfig] = {
+    "default": contrastive.FIRST_DEFAULT,
+    "default_distilled": distillation.DISTILLED_DEFAULT,
     "sscd_simclr": contrastive.SSCD_SIMCLR,
     "sscd_blur": contrastive.SSCD_BLUR,
     "sscd_advanced": contrastive.SSCD_ADVANCED,
@@ -17,12 +18,21 @@ RECIPES: dict[str, TrainingConfig] = {
 }
 
 
+def _recipe(thing: object) -> TrainingConfig:
+    if not isinstance(thing, TrainingConfig):
+        raise TypeError(f"it is a {type(thing).__name__}; expected a TrainingConfig")
+    return thing
+
+
+RECIPES: Registry[TrainingConfig] = Registry(
+    "--recipe", _OWN, group="active_indexing.recipes", accept=_recipe
+)
+
+
 def recipe(name: str) -> TrainingConfig:
     """Settings by name.
 
     Raises:
-        ValueError: if there is no such recipe.
+        ValueError: if there is no such recipe, or what a plug-in's name stands for is none.
     """
-    if name not in RECIPES:
-        raise ValueError(f"unknown --recipe {name!r}; choose from {', '.join(RECIPES)}.")
     return RECIPES[name]
