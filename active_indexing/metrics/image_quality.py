@@ -33,7 +33,7 @@ def psnr(reference: np.ndarray, released: np.ndarray) -> float:
     Raises:
         ValueError: if the arrays are not two images of the same size.
     """
-    _check(reference, released)
+    check_pair(reference, released)
     squares = 0
     for rows in _bands(reference, 1):
         change = np.subtract(reference[rows], released[rows], dtype=np.int32)
@@ -54,7 +54,7 @@ def linf(reference: np.ndarray, released: np.ndarray) -> int:
     Raises:
         ValueError: if the arrays are not two images of the same size.
     """
-    _check(reference, released)
+    check_pair(reference, released)
     return max(
         int(np.abs(np.subtract(reference[rows], released[rows], dtype=np.int16)).max())
         for rows in _bands(reference, 1)
@@ -82,7 +82,7 @@ def ssim(reference: np.ndarray, released: np.ndarray) -> float:
     Raises:
         ValueError: if the arrays are not two images of the same size.
     """
-    _check(reference, released)
+    check_pair(reference, released)
     weights = _window(min(SSIM_WINDOW, *reference.shape[:2]))
     total, count = 0.0, 0
     every = max(1, round(reference.shape[0] * reference.shape[1] / SSIM_PIXELS))
@@ -98,7 +98,8 @@ def ssim(reference: np.ndarray, released: np.ndarray) -> float:
     return total / count
 
 
-def _check(reference: np.ndarray, released: np.ndarray) -> None:
+def check_pair(reference: np.ndarray, released: np.ndarray) -> None:
+    """Raise ValueError if the arrays are not two (H, W, 3) uint8 images of one size."""
     for name, pixels in (("reference", reference), ("released", released)):
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise ValueError(f"{name} must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
