@@ -54,6 +54,12 @@ class ManifestRow:
             input); ``inf`` when equal.
         ssim: structural similarity of the same two.
         linf: largest change, in grey levels.
+        ssimulacra2: of the same two, 100 when equal; 90 is visually lossless, 70 high quality.
+        ciede2000_p99: 99th percentile of CIEDE2000 after a Gaussian of 4 pixels.
+        ciede2000_visible: share of the image where it is over 2.3, just noticeable.
+        butteraugli: largest of any place; empty where ``butteraugli_main`` is not installed, and for images
+            of more than 2 megapixels.
+        butteraugli_norm: 3-norm over all places, where ``butteraugli`` is.
         cell_before: IVF cell of the input's descriptor; empty without cells.
         cell_after: IVF cell of the released file's descriptor.
     """
@@ -68,6 +74,11 @@ class ManifestRow:
     psnr: float | None = None
     ssim: float | None = None
     linf: int | None = None
+    ssimulacra2: float | None = None
+    ciede2000_p99: float | None = None
+    ciede2000_visible: float | None = None
+    butteraugli: float | None = None
+    butteraugli_norm: float | None = None
     cell_before: int | None = None
     cell_after: int | None = None
 

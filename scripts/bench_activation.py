@@ -54,7 +54,7 @@ TEN_PASSES = "robust:iterations=5,views=0,entry_views=5"
 """The robust method in the published number of passes: 5 both ways, and 5 + 6 forward only for its aim and
 its entry, which count about 0.43 each (see ``forward_share``): 9.7."""
 
-METHODS = ("published:psnr=none", "published", TEN_PASSES, "robust")
+METHODS = ("published:psnr=none", "published", TEN_PASSES, "robust", "perceptual:strength=standard")
 OWN_SIZE = "as it is"
 
 

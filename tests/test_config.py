@@ -52,13 +52,13 @@ def test_the_published_defaults_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "decibels"),
-    [({}, None), ({"psnr": 44.5}, 44.5), ({"strength": "gentle"}, 46), ({"strength": "standard"}, 42),
-     ({"strength": "strong"}, 38)],
+    ("setting", "quality"),
+    [({}, None), ({"psnr": 44.5}, None), ({"strength": "gentle"}, 90), ({"strength": "standard"}, 80),
+     ({"strength": "strong"}, 70)],
     ids=str,
 )  # fmt: skip
-def test_a_strength_is_a_number_of_decibels(setting: dict[str, Any], decibels: float | None) -> None:
-    assert configure(**FOLDERS, **setting).activation.budget == decibels
+def test_a_strength_is_a_quality_that_is_seen(setting: dict[str, Any], quality: float | None) -> None:
+    assert configure(**FOLDERS, **setting).activation.quality == quality
 
 
 @pytest.mark.parametrize(

@@ -454,6 +454,6 @@ def test_settings_that_the_method_does_not_know_are_told_with_the_method_that_do
     config = active_indexing.configure(
         data_dir=images, output_dir=tmp_path / "out", scaling=2.0, target="ori_ft", **settings
     )
-    expected = r"--method robust makes no use of --target, --scaling \(known to --method published\)"
+    expected = r"--method perceptual makes no use of --target, --scaling \(known to --method published\)"
     with pytest.warns(UserWarning, match=expected):
         active_indexing.run(config)

@@ -170,5 +170,8 @@ def test_two_names_with_one_id_are_an_error(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_columns_of_the_manifest() -> None:
-    columns = "id,source,released,status,reason,width,height,psnr,ssim,linf,cell_before,cell_after"
+    columns = "id,source,released,status,reason,width,height,psnr,ssim,linf,"
+    columns += (
+        "ssimulacra2,ciede2000_p99,ciede2000_visible,butteraugli,butteraugli_norm,cell_before,cell_after"
+    )
     assert ",".join(ManifestRow.columns()) == columns

@@ -9,8 +9,8 @@ from active_indexing.checks import between, one_of, setting
 LOSSES = ("cossim", "l2")
 
 
-STRENGTHS = {"gentle": 46.0, "standard": 42.0, "strong": 38.0}
-"""PSNR in decibels of each strength: the published method is at 38 with its defaults, 42.6 in its paper."""
+STRENGTHS = {"gentle": 90.0, "standard": 80.0, "strong": 70.0}
+"""Least SSIMULACRA2 of a released file: 90 is visually lossless, 70 high quality, by the measure's author."""
 
 
 MOST_VIEWS = 4096
@@ -25,24 +25,27 @@ class ActivationConfig:
     """How images are moved.
 
     ``optimizer`` to ``use_tanh`` belong to the published method, with the published program's defaults;
-    ``views`` and ``entry_views`` to the robust one.
+    ``views`` and ``entry_views`` to the other two.
 
     Every field is a flag of the same name; its ``help`` says what it means.
     """
 
-    method: str = setting("robust", "activation method: robust, published, a plug-in's, or module:name")
+    method: str = setting(
+        "perceptual", "activation method: perceptual, robust, published, a plug-in's, or module:name"
+    )
     psnr: float | None = setting(
-        None, "decibels that a released file keeps of its input, 20 to 60 (default: by --strength)"
+        None, "decibels that a released file keeps of its input, 20 to 60, in place of --strength"
     )
     strength: str | None = setting(
         None,
-        "gentle (46 dB), standard (42 dB) or strong (38 dB) (default: standard; published: by --scaling)",
+        "how visible: gentle, standard or strong, an SSIMULACRA2 of at least 90, 80 or 70 "
+        "(default: standard; published: by --scaling)",
         choices=tuple(STRENGTHS),
     )
     iterations: int | None = setting(None, "optimisation steps (default: 12; published: 10)")
-    views: int = setting(4, "random edits that each step looks at, besides the image (robust)")
+    views: int = setting(4, "random edits that each step looks at, besides the image")
     entry_views: int = setting(
-        16, "random edits whose descriptors make the aim, and again what the index remembers (robust)"
+        16, "random edits whose descriptors make the aim, and again what the index remembers"
     )
     optimizer: str = setting("Adam,lr=1e-0", "Name,key=value,... of torch or timm (published)")
     scheduler: str = setting(
@@ -88,6 +91,6 @@ class ActivationConfig:
             raise ValueError(f"--scaling must be positive, got {self.scaling}.")
 
     @property
-    def budget(self) -> float | None:
-        """Decibels to keep; ``None`` where the method decides."""
-        return self.psnr if self.strength is None else STRENGTHS[self.strength]
+    def quality(self) -> float | None:
+        """Least SSIMULACRA2 to keep; ``None`` where ``psnr`` or the method decides."""
+        return None if self.strength is None else STRENGTHS[self.strength]

@@ -71,14 +71,19 @@ class ActivationResult:
     Attributes:
         change: of its pixels.
         entry: (D,) float32 that the index should hold for it.
-        psnr: decibels that the released image should keep; ``None`` takes the change as it is.
+        psnr: decibels that the released image should keep.
         notes: for people, e.g. why the image is hard to protect.
+        quality: the least SSIMULACRA2 of the released image, in place of ``psnr``. With neither, the change
+            is taken as it is.
+        strongest: with ``quality``: the largest strength of the change, whatever the quality.
     """
 
     change: Perturbation
     entry: np.ndarray
     psnr: float | None = None
     notes: tuple[str, ...] = ()
+    quality: float | None = None
+    strongest: float | None = None
 
 
 Move = Callable[[Sequence[ActivationJob], ActivationContext], list[ActivationResult]]

@@ -17,17 +17,19 @@ WORKING_SCALE = 2**0.5
 200-263 with the default descriptor."""
 
 
-def working_image(context: ActivationContext) -> Preprocessing:
+def working_image(context: ActivationContext, scale: float = WORKING_SCALE) -> Preprocessing:
     """From a photo to the small image that is worked on, in [0, 1]."""
     own = context.descriptor.preprocessing
-    return replace(own, size=round(WORKING_SCALE * own.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return replace(own, size=round(scale * own.size), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
-def same_shape(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[list[ActivationJob]]:
+def same_shape(
+    jobs: Sequence[ActivationJob], context: ActivationContext, scale: float = WORKING_SCALE
+) -> list[list[ActivationJob]]:
     """Images in groups of one working size: those of a group can be worked on together."""
     groups: dict[tuple[int, int], list[ActivationJob]] = {}
     for job in jobs:
-        groups.setdefault(working_image(context).output_size(*job.srgb.shape[:2]), []).append(job)
+        groups.setdefault(working_image(context, scale).output_size(*job.srgb.shape[:2]), []).append(job)
     return list(groups.values())
 
 

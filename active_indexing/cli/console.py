@@ -29,6 +29,9 @@ def _counts(content: dict[str, Any]) -> str:
         psnr, linf = quality["psnr"], quality["linf"]
         text += f"; PSNR {psnr['mean']:.2f} ± {psnr['std']:.2f} dB, SSIM {quality['ssim']['mean']:.4f}"
         text += f", L-inf {linf['mean']:.1f} (most {linf['max']:.0f})"
+    if "ssimulacra2" in quality:
+        seen = quality["ssimulacra2"]
+        text += f"; SSIMULACRA2 {seen['mean']:.1f} (worst {seen['min']:.1f})"
     return text
 
 

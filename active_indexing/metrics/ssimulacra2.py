@@ -205,7 +205,9 @@ def _kernel(sigma: float) -> np.ndarray:
     rho = np.exp(-0.5 * sigma**2 * np.square(omega)) / radius  # (50)
     zeta = np.cross(p, r)  # (52), up to its length
     zeta /= zeta[2]
-    beta = np.linalg.solve(np.stack([p, r, zeta]), [1.0, radius**2 - sigma**2, zeta @ rho])  # (53) to (55)
+    beta = np.linalg.solve(
+        np.stack([p, r, zeta]), np.array([1.0, radius**2 - sigma**2, float(zeta @ rho)])
+    )  # (53) to (55)
     return (beta @ np.cos(omega[:, None] * np.arange(radius))).astype(np.float32)  # 0 at the radius
 
 

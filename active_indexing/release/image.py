@@ -19,6 +19,7 @@ from active_indexing.activation.perturbation.scaling import (
     perturbed,
     strength_for_psnr,
 )
+from active_indexing.activation.perturbation.visible_strength import MOST, strength_for_quality
 from active_indexing.artefacts.atomic import write_bytes
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.network_input import shrunk
@@ -26,10 +27,10 @@ from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture
 from active_indexing.images.privacy import released_metadata
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.metrics import image_quality
 from active_indexing.parallel.threads import MicroBatcher, SharedBudget
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.config import ReleaseConfig
+from active_indexing.release.damage import measured
 
 PIXELS_AT_ONCE = 32_000_000
 """Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
@@ -143,11 +144,9 @@ class ImageReleaser:
             reason="; ".join(notes),
             width=width,
             height=height,
-            psnr=image_quality.psnr(plain, shipped.native),
-            ssim=image_quality.ssim(plain, shipped.native),
-            linf=image_quality.linf(plain, shipped.native),
             cell_before=before,
             cell_after=after,
+            **measured(plain, shipped.native),
         )
         edits = described_edits(shipped.srgb, ENTRY_EDITS[: self._config.entries - 1], self._context)
         return Released(row, np.concatenate([entry[None], edits]))
@@ -176,7 +175,13 @@ def _moved(
     if picture.alpha is not None:
         change = MaskedPerturbation(change, picture.alpha)
     strength, asked = 1.0, result.psnr
-    if asked is not None:
+    if result.quality is not None:
+        strength, met = strength_for_quality(native, change, result.quality, finish, result.strongest or MOST)
+        if strength == 0:
+            notes.append(
+                f"hard to protect: not changed, no change keeps an SSIMULACRA2 of {result.quality:g}"
+            )
+    elif asked is not None:
         strength, met = strength_for_psnr(native, change, asked, finish)
         if abs(met - asked) > MISS:
             notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from active_indexing.reporting import pictures
+from active_indexing.reporting.image_quality import worst_first
 from active_indexing.reporting.runs import Run
 
 WORST, SAMPLE = 12, 18
@@ -62,7 +63,7 @@ def chosen(released: pd.DataFrame, worst: int = WORST, sample: int = SAMPLE) -> 
         Rows, and how many of them are the most changed. Images that did not change are never shown.
     """
     changed = released[np.isfinite(released["psnr"].astype(float))]
-    ranked = changed.sort_values("psnr", kind="stable")
+    ranked = worst_first(changed)
     rest = ranked.iloc[worst:]
     places = np.unique(np.linspace(0, len(rest) - 1, min(sample, len(rest))).round().astype(int))
     return pd.concat([ranked.head(worst), rest.iloc[places]]), min(worst, len(ranked))
@@ -88,6 +89,8 @@ def _card(name: str, row: pd.Series, pair: tuple[np.ndarray, np.ndarray], found:
     spot_before, spot_after = (_png(each[box]) if worst else "" for each in pair)
     height, width = small[0].shape[:2]
     figures = [f"PSNR {row['psnr']:.1f} dB", f"SSIM {row['ssim']:.4f}", f"L∞ {row['linf']:.0f}"]
+    if not pd.isna(row.get("ssimulacra2")):
+        figures.insert(0, f"SSIMULACRA2 {row['ssimulacra2']:.1f}")
     if not pd.isna(row["cell_before"]) and not pd.isna(row["cell_after"]):
         stays = row["cell_before"] == row["cell_after"]
         figures.append("stays in its cell" if stays else "leaves its cell")

@@ -70,9 +70,11 @@ def worst_images(run: Run, count: int = 10, by: str = "psnr") -> pd.DataFrame:
     Args:
         run: its manifest is read.
         count: how many.
-        by: ``psnr`` or ``ssim``, smallest first, or ``linf``, largest first.
+        by: ``psnr``, ``ssim`` or ``ssimulacra2``, smallest first, or another measure, largest first.
     """
-    return run.released.sort_values(by, ascending=by != "linf", kind="stable").head(count)
+    return run.released.sort_values(by, ascending=by in ("psnr", "ssim", "ssimulacra2"), kind="stable").head(
+        count
+    )
 
 
 def image_rows(run: Run, rows: pd.DataFrame) -> Figure | None:

@@ -9,20 +9,48 @@ import pandas as pd
 
 
 def quality_table(folders: dict[str, Path]) -> pd.DataFrame:
-    """PSNR, SSIM and L-inf (mean, standard deviation, minimum, maximum) of the released images of each run.
+    """Measures (mean, standard deviation, minimum, maximum) of the released images of each run.
 
-    Images that did not change have an infinite PSNR and are left out of its figures.
+    Images that did not change have an infinite PSNR and are left out of its figures. Measures that a run has
+    not (older runs, Butteraugli without its program) are left out.
     """
     rows = {}
     for name, folder in folders.items():
         manifest = pd.read_csv(folder / "manifest.csv")
         released = manifest[manifest["status"] == "released"]
-        for figure in ("psnr", "ssim", "linf"):
-            values = released[figure].replace(np.inf, np.nan).dropna()
+        for figure in measures_of(released):
+            values = released[figure].astype(float).replace(np.inf, np.nan).dropna()
             row = values.agg(["count", "mean", "std", "min", "max"])
             row["std"] = values.std(ddof=0)  # as in run.json
             rows[name, figure] = row
     return pd.DataFrame(rows).T
+
+
+QUALITY_UNITS = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "linf": "L∞ (grey levels)",
+    "ssimulacra2": "SSIMULACRA2",
+    "ciede2000_p99": "CIEDE2000, 99th percentile",
+    "ciede2000_visible": "share over 2.3 CIEDE2000",
+    "butteraugli": "Butteraugli, largest",
+    "butteraugli_norm": "Butteraugli, 3-norm",
+}
+"""Measures of a manifest, and their names on axes."""
+
+
+def measures_of(released: pd.DataFrame) -> list[str]:
+    """Measures that rows of a manifest have: of every run PSNR, SSIM and L-inf, of others more."""
+    always = MEASURES[:3]
+    return [
+        name for name in MEASURES if name in always or (name in released and released[name].notna().any())
+    ]
+
+
+def worst_first(released: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a manifest by SSIMULACRA2, or by PSNR where an older run has none; the worst first."""
+    by = "ssimulacra2" if "ssimulacra2" in measures_of(released) else "psnr"
+    return released.sort_values(by, kind="stable")
 
 
 def same_images(folders: dict[str, Path]) -> bool:

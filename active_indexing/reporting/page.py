@@ -93,6 +93,9 @@ def _tiles(runs: list[Run], recall: pd.DataFrame) -> list[tuple[str, str]]:
     psnr = quality.loc[(shown.name, "psnr")]
     if psnr["count"]:
         tiles.append(("PSNR, mean (lowest)", f"{psnr['mean']:.1f} ({psnr['min']:.1f}) dB"))
+    if (shown.name, "ssimulacra2") in quality.index:
+        seen = quality.loc[(shown.name, "ssimulacra2")]
+        tiles.append(("SSIMULACRA2, mean (lowest)", f"{seen['mean']:.1f} ({seen['min']:.1f})"))
     tiles.append(("released", f"{len(shown.released):,}"))
     tiles.append(("skipped", f"{len(shown.skipped):,}"))
     return tiles
@@ -149,11 +152,21 @@ def _quality_rows(runs: list[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-_QUALITY_DIGITS = {"psnr": 2, "ssim": 4, "linf": 1}
+_QUALITY_DIGITS = {
+    "psnr": 2,
+    "ssim": 4,
+    "linf": 1,
+    "ssimulacra2": 1,
+    "ciede2000_p99": 2,
+    "ciede2000_visible": 3,
+    "butteraugli": 2,
+    "butteraugli_norm": 2,
+}
 
 
 def _quality_figures(runs: list[Run]) -> list[tuple[str, str]]:
-    figures = [(name, plots.quality(runs, [measure])) for measure, name in plots.QUALITY_UNITS.items()]
+    shown = [(measure, plots.QUALITY_UNITS[measure]) for measure in plots.DISTRIBUTIONS]
+    figures = [(name, plots.quality(runs, [measure])) for measure, name in shown]
     return [(f"Distribution of {name}", _svg(figure)) for name, figure in figures if figure is not None]
 
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from active_indexing.reporting import cells, copy_detection
+from active_indexing.reporting.image_quality import QUALITY_UNITS
 from active_indexing.reporting.recall import MEAN, PUBLISHED_MEAN, label
 from active_indexing.reporting.runs import Run
 
@@ -32,7 +33,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 SCORES = ("raw scores", "next-neighbour-normalised scores")
-QUALITY_UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "linf": "L∞ (grey levels)"}
+DISTRIBUTIONS = ("psnr", "ssim", "linf", "ssimulacra2")
 PASSIVE = "#8a93a0"
 ACTIVE = ("#1f5fbf", "#d9730d", "#2a8a57", "#8b4fb3")
 STRENGTH_UNITS = {
@@ -214,7 +215,7 @@ def search_times(table: pd.DataFrame, runs: Sequence[Run]) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def quality(runs: Sequence[Run], measures: Sequence[str] = tuple(QUALITY_UNITS)) -> Figure | None:
+def quality(runs: Sequence[Run], measures: Sequence[str] = DISTRIBUTIONS[:3]) -> Figure | None:
     """Distributions of PSNR, SSIM and L-inf of released images that changed.
 
     Args:
@@ -222,13 +223,13 @@ def quality(runs: Sequence[Run], measures: Sequence[str] = tuple(QUALITY_UNITS))
         measures: of ``QUALITY_UNITS``, one panel each.
 
     Returns:
-        ``None`` when nothing changed in any run.
+        ``None`` when nothing changed in any run, or no run has all the measures.
     """
     changed = {}
     for run in runs:
         rows = run.released
         rows = rows[np.isfinite(rows["psnr"].astype(float))]
-        if not rows.empty:
+        if not rows.empty and all(each in rows and rows[each].notna().all() for each in measures):
             changed[run.name] = rows
     if not changed:
         return None

@@ -40,7 +40,7 @@ class Arm:
     @property
     def psnr(self) -> float | None:
         """Decibels that were asked for, if any."""
-        return self.activation.budget if self.active else None
+        return self.activation.psnr if self.active else None
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from active_indexing.artefacts import atomic, csv_tables
+from active_indexing.records import ManifestRow
 from active_indexing.release.manifest import quality_table
 from analysis.gains import Estimate, familiarity, gain, gain_ratio, recall
 from scripts.benches.arms import PASSIVE, PUBLISHED
@@ -26,14 +27,18 @@ SHOWN = {
     "method": "method", "psnr_asked": "asked dB", "nprobe": "nprobe", "recall": "R@1", "recall_seen": "seen",
     "recall_unseen": "unseen", "uap": "uAP", "gain_ratio": "gain ratio", "gain_ratio_low": "from",
     "gain_ratio_high": "to", "psnr": "PSNR", "psnr_min": "worst", "ssim": "SSIM", "ssim_min": "worst",
-    "linf": "L-inf", "linf_max": "worst", "hard": "hard",
+    "linf": "L-inf", "linf_max": "worst", "ssimulacra2": "SSIMULACRA2", "ssimulacra2_min": "worst",
+    "butteraugli": "Butteraugli", "butteraugli_max": "worst", "butteraugli_norm": "3-norm",
+    "gain_ratio_ssimulacra2": "at equal SSIMULACRA2", "gain_ratio_butteraugli": "at equal Butteraugli",
+    "hard": "hard",
 }  # fmt: skip
 """Columns of the printed table, and their heads there."""
 
 _DIGITS = {
     "psnr_asked": 1, "gain_ratio": 2, "gain_ratio_low": 2, "gain_ratio_high": 2, "psnr": 2, "psnr_min": 2,
     "ssim": 4, "ssim_min": 4, "linf": 1, "linf_max": 0, "megapixels": 2, "ratio": 2, "both_ways": 0,
-    "forward": 0, "passes": 1,
+    "forward": 0, "passes": 1, "ssimulacra2": 1, "ssimulacra2_min": 1, "butteraugli": 2, "butteraugli_max": 2,
+    "butteraugli_norm": 2, "gain_ratio_ssimulacra2": 2, "gain_ratio_butteraugli": 2,
 }  # fmt: skip
 """Decimals of printed figures; 3 of all others."""
 
@@ -110,8 +115,63 @@ def summary_rows(outcomes: Sequence[Outcome], resamples: int, seed: int) -> list
                 if beside is not None and outcome.arm.active:
                     ratio = gain_ratio(hits, passive, beside.hits[nprobe], resamples, seed)
                 row |= _columns(name, ratio)
+            for name, damage in DAMAGES.items():
+                row[f"gain_ratio_{name}"] = ratio_at_equal_damage(outcome, outcomes, nprobe, damage)
             rows.append(row | _quality(outcome))
     return rows
+
+
+def ratio_at_equal_damage(
+    outcome: Outcome, outcomes: Sequence[Outcome], nprobe: int, damage: Callable[[ManifestRow], float]
+) -> float:
+    """Gain over the published method's at the same mean damage, between its arms on straight lines.
+
+    Args:
+        outcome: of an arm.
+        outcomes: the passive arm first, which has no damage and no gain; as many published ones as there are.
+        nprobe: of the gains.
+        damage: of one released image; 0 for one that did not change.
+
+    Returns:
+        The ratio; ``nan`` where no published arm is damaged as much, or the measure is missing.
+    """
+    gains = [
+        (float(np.mean([damage(row) for row in each.rows])), _gain(each, outcomes[0], nprobe))
+        for each in outcomes
+        if each.rows and activation_name(each) == PUBLISHED
+    ]
+    known = sorted((mean, gained) for mean, gained in [(0.0, 0.0), *gains] if not np.isnan(mean))
+    if not outcome.rows or not outcome.arm.active:
+        return float("nan")
+    own = float(np.mean([damage(row) for row in outcome.rows]))
+    if np.isnan(own) or own > known[-1][0]:
+        return float("nan")
+    beside = float(np.interp(own, [mean for mean, _ in known], [gained for _, gained in known]))
+    return _gain(outcome, outcomes[0], nprobe) / beside if beside > 0 else float("nan")
+
+
+def activation_name(outcome: Outcome) -> str:
+    """Name of an arm's method; ``passive`` for the passive arm."""
+    return outcome.arm.activation.method if outcome.arm.active else PASSIVE
+
+
+def _gain(outcome: Outcome, passive: Outcome, nprobe: int) -> float:
+    return recall(outcome.hits[nprobe], 1, 0).value - recall(passive.hits[nprobe], 1, 0).value
+
+
+def _ssimulacra2_damage(row: ManifestRow) -> float:
+    return float("nan") if row.ssimulacra2 is None else 100 - row.ssimulacra2
+
+
+def _butteraugli_damage(row: ManifestRow) -> float:
+    return float("nan") if row.butteraugli is None else row.butteraugli
+
+
+DAMAGES: dict[str, Callable[[ManifestRow], float]] = {
+    "ssimulacra2": _ssimulacra2_damage,
+    "butteraugli": _butteraugli_damage,
+}
+"""Damage to a released image, by the measures at which gains are compared."""
 
 
 def cost_rows(costs: Mapping[tuple[str, str], Cost], share: float) -> list[dict[str, Any]]:
@@ -175,12 +235,25 @@ def _quality(outcome: Outcome) -> dict[str, Any]:
     """Mean and worst over released images; those that did not change have no PSNR."""
     table = quality_table(outcome.rows)
     columns: dict[str, Any] = {name: table[name] for name in ("released", "skipped", "unchanged")}
-    for name, worst in (("psnr", "min"), ("ssim", "min"), ("linf", "max")):
+    for name, worst in WORST.items():
         measured = table.get(name, {})
         columns[name] = measured.get("mean", float("nan"))
         columns[f"{name}_{worst}"] = measured.get(worst, float("nan"))
     columns["hard"] = sum(HARD in row.reason for row in outcome.rows if outcome.arm.spec != PASSIVE)
     return columns
+
+
+WORST = {
+    "psnr": "min",
+    "ssim": "min",
+    "linf": "max",
+    "ssimulacra2": "min",
+    "ciede2000_p99": "max",
+    "ciede2000_visible": "max",
+    "butteraugli": "max",
+    "butteraugli_norm": "max",
+}
+"""The worse end of every measure of the manifest."""
 
 
 def _unknown(value: Any) -> bool:

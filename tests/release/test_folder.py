@@ -287,7 +287,7 @@ def test_leftovers_of_a_killed_run_are_cleared_away(quick: dict[str, Any]) -> No
             "holds a run with other settings: --iterations was 2 and is now 3. Choose another",
         ),
         ({"active": False}, "other settings: --active was True and is now False. Choose"),
-        ({"seed": 5, "scaling": 1.0}, "--scaling was 3.0 and is now 1.0; --seed was 0 and is now 5. Choose"),
+        ({"seed": 5, "psnr": 40.0}, "--psnr was None and is now 40.0; --seed was 0 and is now 5. Choose"),
         ({"save_format": "jpeg"}, "--save_format was png and is now jpeg. Choose"),
         (
             {"save_format": "webp", "save_quality": 9},

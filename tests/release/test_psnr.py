@@ -108,7 +108,7 @@ def test_published_without_decibels_is_as_strong_as_its_scaling(tmp_path: Path) 
 def test_flat_and_tiny_pictures_are_released_with_a_word_of_warning(
     tmp_path: Path, pixels: np.ndarray, reason: str
 ) -> None:
-    done = released(tmp_path, pixels)
+    done = released(tmp_path, pixels, method="robust", psnr=42.0)
     assert done.row.status == "released"
     assert reason in done.row.reason
     assert done.entries is not None
@@ -118,10 +118,11 @@ def test_flat_and_tiny_pictures_are_released_with_a_word_of_warning(
     assert done.row.psnr > 41.9
 
 
-def test_transparent_pixels_stay_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["perceptual", "robust", "published"])
+def test_transparent_pixels_stay_as_they_are(tmp_path: Path, method: str) -> None:
     alpha = np.zeros((96, 120), np.uint8)
     alpha[:, 40:] = np.linspace(1, 255, 80).astype(np.uint8)
-    done = released(tmp_path, np.dstack([PHOTOS["a"], alpha]))
+    done = released(tmp_path, np.dstack([PHOTOS["a"], alpha]), method=method, psnr=42.0)
     after = decoding.read(tmp_path / "imgs" / "photo0.png")
     assert np.array_equal(after.alpha, alpha)
     assert np.array_equal(after.native[:, :40], PHOTOS["a"][:, :40])

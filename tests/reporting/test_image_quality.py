@@ -87,3 +87,24 @@ def test_the_difference_is_grey_where_nothing_changed_and_amplified_elsewhere() 
     released[0, 1] += 2
     released[0, 2] -= 50
     assert image_figures.difference(original, released)[0, :, 0].tolist() == [128, 148, 0]
+
+
+def test_an_older_run_without_the_newer_measures_is_read(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "old", first_found=True, psnr=40.0)
+    manifest = pd.read_csv(folder / "manifest.csv").drop(columns=["ssimulacra2", "butteraugli"])
+    manifest.to_csv(folder / "manifest.csv", index=False)
+    table = image_quality.quality_table({"old": folder})
+    assert [measure for _, measure in table.index] == ["psnr", "ssim", "linf"]
+    released = manifest[manifest["status"] == "released"]
+    assert list(image_quality.worst_first(released)["id"]) == [1, 2]
+
+
+def test_what_is_seen_most_comes_first(tmp_path: Path) -> None:
+    rows = [
+        ManifestRow(n, f"{n}.png", f"imgs/{n}.png", "released", psnr=40.0, ssim=1.0, linf=3, ssimulacra2=seen)
+        for n, seen in ((1, 91.0), (2, 78.0), (3, 85.0))
+    ]
+    write_csv(tmp_path / "manifest.csv", ManifestRow.columns(), [manifest_row(row) for row in rows])
+    manifest = pd.read_csv(tmp_path / "manifest.csv")
+    assert list(image_quality.worst_first(manifest)["id"]) == [2, 3, 1]
+    assert image_quality.quality_table({"new": tmp_path}).loc[("new", "ssimulacra2"), "min"] == 78

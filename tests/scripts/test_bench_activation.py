@@ -5,6 +5,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from active_indexing.activation.config import ActivationConfig
 from active_indexing.config import configure
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
+from active_indexing.records import ManifestRow
 from scripts import bench_activation
 from scripts.benches import costs, outcomes
 from scripts.benches.arms import passive_arm
@@ -279,3 +281,24 @@ def test_a_cost_without_a_readable_image_is_an_error(toy: Toy, tmp_path: Path) -
     made = bench_activation._bench(parsed)
     with pytest.raises(ValueError, match="none of 1 images could be released"):
         costs.measure(made.config, made.sources, descriptor, made.index, workers=0)
+
+
+def damaged(spec: str, hits: list[list[float]], ssimulacra2: float | None, **activation: Any) -> Outcome:
+    made = outcome(spec, None, hits)
+    row = ManifestRow(1, "a.png", "imgs/a.png", "released", ssimulacra2=ssimulacra2, butteraugli=None)
+    return replace(made, arm=replace(made.arm, activation=ActivationConfig(**activation)), rows=[row])
+
+
+def test_gains_are_compared_at_equal_damage_between_the_published_arms() -> None:
+    """The published gain is 1/6 at a damage of 10 and 1/3 at 20, so 1/4 at 15."""
+    passive = damaged("passive", [[1, 0, 0], [0, 0, 0]], 100.0)
+    first = damaged("published", [[1, 1, 0], [0, 0, 0]], 90.0, method="published")
+    second = damaged("published:scaling=6", [[1, 1, 1], [0, 0, 0]], 80.0, method="published", scaling=6.0)
+    own = damaged("perceptual", [[1, 1, 1], [1, 0, 0]], 85.0)
+    worse = damaged("perceptual:strength=strong", [[1, 1, 1], [1, 1, 1]], 70.0)
+    rows = summary_rows([passive, first, second, own, worse], 20, 0)
+    ratios = [row["gain_ratio_ssimulacra2"] for row in rows]
+    assert ratios[1:4] == pytest.approx([1, 1, 2])
+    assert math.isnan(ratios[0])
+    assert math.isnan(ratios[4])  # no published arm is damaged as much
+    assert all(math.isnan(row["gain_ratio_butteraugli"]) for row in rows)

@@ -166,7 +166,7 @@ def _published(job: ActivationJob, context: ActivationContext) -> ActivationResu
     if not torch.isfinite(shift).all():
         raise ValueError("the optimisation diverged; lower lr in --optimizer, or --scaling")
     levels = shift.mul_(255).permute(1, 2, 0).contiguous().cpu().numpy()
-    return ActivationResult(FullPerturbation(levels), job.original, config.budget)
+    return ActivationResult(FullPerturbation(levels), job.original, config.psnr, quality=config.quality)
 
 
 def _check(config: ActivationConfig, index: VectorIndex | None) -> None:

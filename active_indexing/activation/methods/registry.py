@@ -6,7 +6,7 @@ from typing import Any
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.interface import Method
-from active_indexing.activation.methods import published, robust
+from active_indexing.activation.methods import perceptual, published, robust
 from active_indexing.registry import Registry
 
 
@@ -19,7 +19,7 @@ def _method(thing: Any) -> Method:
     raise TypeError(f"it is a {type(thing).__name__}; expected a Method or a function (jobs, context)")
 
 
-OWN = {"robust": robust.METHOD, "published": published.METHOD}
+OWN = {"perceptual": perceptual.METHOD, "robust": robust.METHOD, "published": published.METHOD}
 METHODS = Registry("method", OWN, group="active_indexing.methods", accept=_method)
 
 

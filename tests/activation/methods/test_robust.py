@@ -42,10 +42,10 @@ def results(jobs: Sequence[ActivationJob], **settings: object) -> list[Activatio
 TASKS = [job(picture(seed, 40 + seed, 60 - 5 * seed), seed) for seed in range(3)]
 
 
-def test_the_default_method_is_robust_and_an_unknown_one_lists_the_known_ones() -> None:
-    assert activation_method(QUICK.method).move is robust
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    assert activation_method("robust").move is robust
     assert activation_method("published").move is not robust
-    with pytest.raises(ValueError, match="unknown method 'magic'; choose one of robust, published"):
+    with pytest.raises(ValueError, match="unknown method 'magic'; choose one of perceptual, robust, pub"):
         activation_method("magic")
 
 
@@ -69,9 +69,10 @@ def test_the_budget_is_never_exceeded_and_is_the_users(decibels: float) -> None:
         assert decibels - 1 < shown < decibels + 6
 
 
-def test_a_strength_stands_for_its_decibels() -> None:
+def test_a_strength_is_a_quality_and_decibels_to_start_from() -> None:
     (result,) = results(TASKS[:1], config=replace(QUICK, strength="gentle"))
-    assert result.psnr == pytest.approx(46, abs=1e-3)
+    assert result.quality == 90
+    assert result.psnr == pytest.approx(50, abs=1e-3)
 
 
 @pytest.mark.parametrize("resize", ["square", "short_edge"])
