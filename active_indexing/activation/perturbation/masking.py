@@ -15,7 +15,7 @@ from active_indexing.activation.perturbation import jnd
 
 OPEN, CLOSED = 0.2, 0.5
 """Shares of equal neighbours around a place up to which it is changed fully, and from which on not at all.
-Photos have fewer than 0.1 nearly everywhere, text and line art 0.6 and more; by eye."""
+Eight photos of 000-299 stay open over 0.71 to 1 of their area, drawn graphics over less than 0.01; by eye."""
 
 SAMPLES = 1024  # rows and columns at which pixels are compared, at most
 NEIGHBOURHOOD = 5  # working pixels over which equal neighbours are counted
