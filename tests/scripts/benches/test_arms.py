@@ -15,7 +15,7 @@ def test_arms_are_methods_times_psnrs_but_fixed_ones_are_there_once() -> None:
     ]
     arms = active_arms(specs, [42, 46])
     assert [(arm.spec, arm.psnr) for arm in arms] == [
-        (specs[0], None), (specs[1], 42), (specs[1], 46), (specs[2], 46), ("robust", 42), ("robust", 46),
+        (specs[0], None), (specs[1], 42), (specs[1], 46), (specs[2], None), ("robust", 42), ("robust", 46),
     ]  # fmt: skip
     assert arms[1].activation == ActivationConfig(
         method="published", psnr=42, optimizer="Adam,lr=1e-1", use_tanh=False, scaling=2.0
