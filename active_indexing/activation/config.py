@@ -39,7 +39,7 @@ class ActivationConfig:
     strength: str | None = setting(
         None,
         "how visible: gentle, standard or strong, an SSIMULACRA2 of at least 90, 80 or 70 "
-        "(default: standard; published: by --scaling)",
+        "(default: standard; robust: 42 dB; published: by --scaling)",
         choices=tuple(STRENGTHS),
     )
     iterations: int | None = setting(None, "optimisation steps (default: 12; published: 10)")
