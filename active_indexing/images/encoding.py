@@ -50,7 +50,7 @@ class Encoding:
         tables: JPEG quantisation tables in place of a quality, as in :class:`SourceFile`.
         subsampling: chroma subsampling of a colour JPEG.
         progressive: progressive JPEG.
-        grey: JPEG of one component, the luma of the pixels.
+        grey: JPEG of one component, the luma of the pixels; PNG of grey levels, where pixels have no colour.
         lossless: lossless WebP.
     """
 
@@ -107,7 +107,7 @@ def encoding_for(
         keep_lossless: WebP of a lossless WebP is lossless.
     """
     if format == "png":
-        return Encoding(format="png")
+        return Encoding(format="png", grey=source.grey)
     if format == "webp" and keep_lossless and source.lossless:
         return Encoding(format="webp", lossless=True)
     if format == "jpeg" and quality is None and source.tables:
@@ -172,7 +172,13 @@ def encode(native: np.ndarray, alpha: np.ndarray | None, metadata: Metadata, enc
     pixels = Image.fromarray(native if alpha is None else np.dstack([native, alpha]))
     if encoding.format == "webp":
         return _webp(pixels, metadata, encoding)
+    if encoding.grey and metadata.icc_profile is None and _has_no_color(native):
+        pixels = pixels.convert("L" if alpha is None else "LA")
     return _png(pixels, metadata)
+
+
+def _has_no_color(native: np.ndarray) -> bool:
+    return bool((native[..., 0] == native[..., 1]).all() and (native[..., 0] == native[..., 2]).all())
 
 
 def _png(pixels: Image.Image, metadata: Metadata) -> bytes:

@@ -20,7 +20,7 @@ class SourceFile:
         subsampling: chroma subsampling of a colour JPEG, ``4:4:4``, ``4:2:2`` or ``4:2:0``; rarer layouts
             count as ``4:4:4``, the next finer one that can be written.
         progressive: a progressive JPEG.
-        grey: a JPEG of one component.
+        grey: a JPEG of one component, or a PNG of grey levels.
         lossless: a lossless WebP.
     """
 
@@ -30,6 +30,9 @@ class SourceFile:
     progressive: bool = False
     grey: bool = False
     lossless: bool = False
+
+
+GREY_MODES = ("1", "L", "LA", "I;16", "I")  # Pillow's, of PNG files without colours
 
 
 def source_file(image: Any, file: BinaryIO) -> SourceFile:
@@ -42,7 +45,8 @@ def source_file(image: Any, file: BinaryIO) -> SourceFile:
     if image.format == "WEBP":
         return SourceFile(format="WEBP", lossless=_is_lossless_webp(file))
     if image.format not in ("JPEG", "MPO"):
-        return SourceFile(format=image.format or "")
+        grey = image.format == "PNG" and image.mode in GREY_MODES
+        return SourceFile(format=image.format or "", grey=grey)
     return SourceFile(
         format="JPEG",
         tables=_tables(image) if image.layers in (1, 3) else (),

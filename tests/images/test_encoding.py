@@ -328,3 +328,20 @@ def test_transparency_is_released_as_png_instead_of_jpeg():
 )
 def test_a_name_stands_for_the_format_of_its_ending(format, names):
     assert {format_of(name) for name in names} == {format}
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_png_stays_grey_png_and_keeps_its_pixels(mode: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
+    native, alpha = np.repeat(levels[..., None], 3, axis=2), None if mode == "L" else levels[::-1].copy()
+    made = encode(native, alpha, Metadata(), Encoding(format="png", grey=True))
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.mode == mode
+        assert np.array_equal(np.asarray(image.convert("RGB")), native)
+
+
+def test_a_png_of_a_grey_source_holds_colours_when_there_are_some() -> None:
+    native = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    made = encode(native, None, Metadata(), Encoding(format="png", grey=True))
+    with Image.open(io.BytesIO(made)) as image:
+        assert np.array_equal(np.asarray(image), native)
