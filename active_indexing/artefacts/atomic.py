@@ -1,15 +1,18 @@
-"""Files that are whole or absent, and names for what made them."""
+"""Files that are whole or absent, and still there after the power failed."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 _PREFIX, _SUFFIX = ".writing-", ".tmp"
 _swept: set[str] = set()
@@ -19,8 +22,9 @@ _swept: set[str] = set()
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its final name only when the block ends without an error.
 
-    The bytes go to a hidden temporary file in the same folder, are flushed to the disk and then renamed, so a
-    killed run leaves the old file, or nothing, but never half of the new one.
+    The bytes go to a hidden temporary file in the same folder, are flushed to the disk and then renamed, and
+    so is the folder: a killed run leaves the old file, or nothing, but never half of the new one, and a file
+    that was written stays when the power fails.
 
     Args:
         path: final path; missing parent folders are made.
@@ -29,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         A binary file open for writing.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _sweep_once(path.parent)
     handle, temporary = _locked_temporary(path.parent)
     try:
@@ -39,9 +43,45 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.replace(temporary, path)
+        fsync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each on the disk before the next."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        fsync_folder(each.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: fsync of a file does not keep its name."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def unlink(path: Path) -> None:
+    """Delete a file for good; one that is not there stays away."""
+    if path.parent.is_dir():
+        path.unlink(missing_ok=True)
+        fsync_folder(path.parent)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file atomically."""
+    with open(source, "rb") as content, atomic_file(path) as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that ``atomic_file`` was writing."""
+    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
@@ -98,6 +138,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic_file(path) as file:
         file.write(content)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file atomically."""
+    with atomic_file(path) as file:
+        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def write_text(path: Path, content: str) -> None:

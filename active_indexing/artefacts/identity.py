@@ -15,6 +15,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_bytes(content: bytes) -> str:
+    """SHA-256 of bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def fingerprint(content: Any) -> str:
     """SHA-256 of a JSON-serialisable value; equal values give equal fingerprints whatever the key order."""
     canonical = json.dumps(content, sort_keys=True, default=str, ensure_ascii=False)

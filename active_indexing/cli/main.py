@@ -16,6 +16,10 @@ from active_indexing.extras import MissingExtraError
 PROG = "active-indexing"
 COMMANDS = {
     "run": "release a folder of images, activated or as they are, and evaluate it",
+    "release": "release images into a store; what is there already is recognised",
+    "query": "ask a store about images: is it ours, which one, how sure?",
+    "store": "look after a store: status, verify, repair, remove, rebuild, export",
+    "calibrate": "measure the threshold of query on images that are not yours",
     "report": "one page about finished runs, side by side",
     "demo": "write the demo photos into a folder",
     "doctor": "look whether everything is there that a release needs",

@@ -103,6 +103,13 @@ class FolderRelease:
                 seen.add(source.id)
                 yield source.id, path, item["output"]["sha256"]
 
+    def shipped_file(self, source: SourceImage) -> tuple[Path, str] | None:
+        """Released file of an input and SHA-256 of the input; ``None`` of one that was not released."""
+        item = self._journal.get(str(source.id))
+        if item is None or item["output"] is None:
+            return None
+        return self._output_dir / item["row"]["released"], item["input"]["sha256"]
+
     def inputs(self) -> list[tuple[str, str]]:
         """(name, SHA-256) of every input in the index, a departed one by its path."""
         return [

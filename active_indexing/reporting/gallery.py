@@ -95,7 +95,7 @@ def _card(name: str, row: pd.Series, pair: tuple[np.ndarray, np.ndarray], found:
         stays = row["cell_before"] == row["cell_after"]
         figures.append("stays in its cell" if stays else "leaves its cell")
     figures += [found] if found else []
-    urls = (_jpeg(small[0]), _jpeg(small[1]), spot_before, spot_after)
+    urls = (jpeg_url(small[0]), jpeg_url(small[1]), spot_before, spot_after)
     return Card(name, width, height, *urls, tuple(figures), worst)
 
 
@@ -108,7 +108,8 @@ def _found_first(run: Run) -> dict[int, str]:
     return {image: f"found first after {first} of {attacks} attacks" for (image, first), attacks in counts}
 
 
-def _jpeg(pixels: np.ndarray) -> str:
+def jpeg_url(pixels: np.ndarray) -> str:
+    """(H, W, 3) uint8 as a data URL of a JPEG."""
     return _data_url(pixels, "jpeg", quality=82, subsampling=0)
 
 

@@ -1,0 +1,155 @@
+"""What the verdicts of a store rest on: queries that match nothing, or else an estimate from its images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from active_indexing.artefacts.atomic import write_json
+from active_indexing.metrics.thresholds import QueryScores, threshold
+from active_indexing.query.strangers import Strangers, fitted, leave_one_out, spread_of
+from active_indexing.store.archive import Store
+from active_indexing.store.errors import StoreError
+from active_indexing.store.search import sample_ids
+
+FORMAT = "active_indexing.store_calibration/1"
+FILE_NAME = "calibration.json"
+
+SAMPLE = 1000
+"""Images that an estimate compares with each other, 30 ms."""
+
+FEW = 50
+"""A store of fewer images is compared with the references of its index as well."""
+
+VIEWS = 8
+"""Views of a query at most: the whole, trimmed, four rectangles, two quarter turns."""
+
+NON_MATCHING, OWN_IMAGES, ESTIMATE = "non-matching queries", "own images", "estimate"
+
+
+@dataclass(frozen=True)
+class StoreCalibration:
+    """How near strangers come to the images of a store.
+
+    Attributes:
+        strangers: their best scores; ``None`` when too little is known.
+        spread: standard deviation of the similarity of strangers, the unit of the views' handicaps.
+        source: ``non-matching queries``, ``own images`` (leave one out) or ``estimate`` (leave one out, from
+            the descriptors alone).
+        views: whether queries were looked at in parts.
+    """
+
+    strangers: Strangers | None
+    spread: float
+    source: str
+    views: bool
+
+    def notes(self, store: Store) -> list[str]:
+        """What people should know about verdicts that rest on it."""
+        command = f"`active-indexing calibrate {store.folder} --non_matching FOLDER`"
+        if self.strangers is None:
+            return [f"no thresholds: the store has too few images to estimate them; {command} measures them"]
+        if self.source == NON_MATCHING:
+            grown = store.database.count_released() / max(1, self.strangers.images)
+            return (
+                [f"the store has grown {grown:.1f} times since its calibration; {command} renews it"]
+                if grown > 2
+                else []
+            )
+        return [
+            f"thresholds are estimated from {self.strangers.count:,} images of the store, each "
+            f"against the others; "
+            f"{command} measures them"
+        ]
+
+    def interval(self, rate: float) -> tuple[float, float] | None:
+        """95 % interval of the true false-positive rate; ``None`` for what was not measured."""
+        if self.strangers is None or not self.strangers.scores:
+            return None
+        measured = threshold(QueryScores(np.array(self.strangers.scores), np.empty(0)), rate)
+        return measured.rate_low, measured.rate_high
+
+
+def estimated(store: Store, views: bool) -> StoreCalibration:
+    """From the descriptors in the store: every image against all others.
+
+    Args:
+        store: open.
+        views: whether queries will be looked at in parts, each of which has a chance.
+    """
+    stored = store.database.descriptors(sample_ids(store, SAMPLE))
+    own = (
+        np.stack([vectors[0] for vectors in stored.values()])
+        if stored
+        else np.empty((0, store.codec.dim), np.float32)
+    )
+    others = store.strangers if len(own) < FEW else store.strangers[:0]
+    strangers = fitted(leave_one_out(own, others), len(own) - 1 + len(others))
+    spread = spread_of(np.concatenate([own, others]))
+    if strangers is not None and views:
+        strangers = strangers.of_views(VIEWS)
+    return StoreCalibration(strangers, spread, ESTIMATE, views)
+
+
+def measured(
+    store: Store, scores: Iterable[float], spread: float, views: bool, source: str
+) -> StoreCalibration:
+    """From the best scores of queries.
+
+    Args:
+        store: open.
+        scores: of the best wrong answer of each; ``-inf`` without one.
+        spread: with which they were ranked.
+        views: whether queries were looked at in parts.
+        source: ``NON_MATCHING`` or ``OWN_IMAGES``.
+
+    Raises:
+        StoreError: too few.
+    """
+    best = np.array(list(scores))
+    strangers = fitted(best, store.database.count_released())
+    if strangers is None:
+        raise StoreError(
+            f"{len(best)} queries are too few to calibrate with; give --non_matching a larger folder."
+        )
+    if source == NON_MATCHING:
+        ordered = np.sort(best[np.isfinite(best)])[::-1]
+        strangers = Strangers(**{**asdict(strangers), "scores": tuple(float(score) for score in ordered)})
+    return StoreCalibration(strangers, spread, source, views)
+
+
+def save_calibration(store: Store, calibration: StoreCalibration) -> Path:
+    """Keep a calibration in the store's folder."""
+    path = store.folder / FILE_NAME
+    write_json(path, {"format": FORMAT, "contract": store.contract.fingerprint, **asdict(calibration)})
+    return path
+
+
+def load_or_estimate(store: Store, views: bool) -> StoreCalibration:
+    """The calibration that was kept for queries of this kind, or an estimate.
+
+    Raises:
+        StoreError: a damaged file, or one of another store.
+    """
+    path = store.folder / FILE_NAME
+    if not path.is_file():
+        return estimated(store, views)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        if content.pop("format") != FORMAT or content.pop("contract") != store.contract.fingerprint:
+            raise ValueError("of another format or another store")
+        strangers = content.pop("strangers")
+        known = (
+            None if strangers is None else Strangers(**{**strangers, "scores": tuple(strangers["scores"])})
+        )
+        kept = StoreCalibration(strangers=known, **content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} can't be used ({error}); delete it, or run `active-indexing calibrate` again."
+        ) from error
+    return kept if kept.views == views else estimated(store, views)

@@ -1,0 +1,1 @@
+"""A release store that lives for years: one folder, one database that is the truth."""
