@@ -76,6 +76,9 @@ class RunConfig:
         choices=EXISTING_MODES,
     )
     report: bool = setting(True, "write report.html, the page about the run")
+    store: Path | None = setting(
+        None, "folder of a store that remembers the released images, made when missing (default: none)"
+    )
     verbose: int = setting(1, "0: errors only; 1: progress and summary")
     log_freq: int = setting(0, "write the losses of every n-th step to activation_log.jsonl; 0: never")
     debug: bool = setting(False, "stop after the first six batches")
@@ -93,6 +96,8 @@ class RunConfig:
         one_of("metadata", self.metadata, METADATA_MODES)
         if self.save_quality is not None:
             check_quality(self.save_quality, self.save_format)
+        if self.store is not None and not self.save_imgs:
+            raise ValueError("--store remembers where released images are kept: leave --save_imgs True.")
         if self.workers is not None:
             between("workers", self.workers, 0, MOST_WORKERS)
 

@@ -34,6 +34,7 @@ from active_indexing.release.manifest import quality_table
 from active_indexing.release.output_folder import open_journal
 from active_indexing.release.sources import identified
 from active_indexing.release.step_log import StepLog
+from active_indexing.store_run import Fitting, archive_run, open_or_create
 
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
 
@@ -87,12 +88,16 @@ def run(config: RunConfig) -> RunSummary:
     )
     if config.workers != 0:
         evaluation.preload()
+    if config.store is not None:  # one that does not fit is refused before any work
+        open_or_create(config, config.store, Fitting(descriptor, prepared.index))
     clock.lap("prepare")
     header, overwrite = release_header(config, fingerprint, prepared.inputs), config.existing == "overwrite"
     with open_journal(config.output_dir, header, overwrite=overwrite) as journal, one_core_per_operation():
         sources = identified(sources, journal, progress=config.verbose > 0)
         release = FolderRelease(journal, config.output_dir, sources, config.save_format)
         _release(config, release, evaluation, descriptor, prepared)
+        if config.store is not None:
+            archive_run(config, config.store, release, descriptor)
         clock.lap("release")
         _add_protected(release, prepared)
         evaluated = evaluation.run(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -159,37 +158,35 @@ def describer(descriptor: Descriptor) -> Callable[[np.ndarray], np.ndarray]:
     return lambda srgb: describe_blocks([shrunk(srgb, descriptor.preprocessing).numpy()], descriptor)[0]
 
 
-@contextmanager
-def store_of_run(config: RunConfig, folder: Path | None, fitting: Fitting) -> Iterator[Store | None]:
-    """The store that a run of ``main.py`` fills besides, open for writing; ``None`` without one."""
-    if folder is None:
-        yield None
-        return
-    open_or_create(config, folder, fitting)
-    with Store.writing(folder) as store:
-        yield store
+def archive_run(config: RunConfig, folder: Path, run: FolderRelease, descriptor: Descriptor) -> int:
+    """Record the released images of a run of ``main.py``, whose files stay in its output folder.
 
-
-def archive_run(store: Store, run: FolderRelease, config: RunConfig, descriptor: Descriptor) -> int:
-    """Record the released images of a run whose files stay in its output folder.
+    Args:
+        config: of the run.
+        folder: of a store that fits, see :func:`open_or_create`.
+        run: with its released images.
+        descriptor: of the run.
 
     Returns:
         How many were new.
+
+    Raises:
+        StoreBusyError: another program writes to the store.
     """
     number, new = None, 0
-    for source, released in run.items():
-        shipped = run.shipped_file(source)
-        if shipped is None or released.entries is None:
-            continue
-        path, source_sha256 = shipped
-        if store.database.find("source_sha256", source_sha256) is not None:
-            continue
-        if number is None:
-            number = store.database.begin_run({"config": asdict(config), "versions": versions()})
-        image = new_image(
-            released.row, source_sha256, str(path.resolve()), path, released.entries, describer(descriptor)
-        )
-        store.append(number, [image])
-        new += 1
-    store.save_cache_if_due()
+    with Store.writing(folder) as store:
+        for source, released in run.items():
+            shipped = run.shipped_file(source)
+            if shipped is None or released.entries is None:
+                continue
+            path, source_sha256 = shipped
+            if store.database.find("source_sha256", source_sha256) is not None:
+                continue
+            if number is None:
+                number = store.database.begin_run({"config": asdict(config), "versions": versions()})
+            kept = str(path.resolve())
+            made = new_image(released.row, source_sha256, kept, path, released.entries, describer(descriptor))
+            store.append(number, [made])
+            new += 1
+        store.save_cache_if_due()
     return new

@@ -21,7 +21,17 @@ from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.index.config import IndexConfig
 
 # Of a run that is evaluated, and not of a release.
-_WITHOUT = ("data_dir", "output_dir", "save_imgs", "existing", "report", "log_freq", "debug", "nprobe")
+_WITHOUT = (
+    "data_dir",
+    "output_dir",
+    "store",
+    "save_imgs",
+    "existing",
+    "report",
+    "log_freq",
+    "debug",
+    "nprobe",
+)
 _FROZEN = ("active", "method", "entries", "idx_factory", "quant", "fts_training_path", "fts_reference_path",
            "model_name", "model_path", "resize_size")  # fmt: skip
 

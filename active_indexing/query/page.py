@@ -10,10 +10,11 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from active_indexing.artefacts.atomic import write_text
+from active_indexing.images.any_image import srgb_of
+from active_indexing.images.header import UnreadableImage
 from active_indexing.query.answers import MATCH, NO_MATCH, UNREADABLE, UNSURE_MATCH, Answer
 from active_indexing.reporting.gallery import jpeg_url
-from active_indexing.reporting.pictures import UNREADABLE as READING_ERRORS
-from active_indexing.reporting.pictures import read, reduced
+from active_indexing.reporting.pictures import reduced
 
 EDGE = 420
 """Longer edge of a picture in pixels."""
@@ -78,8 +79,8 @@ def framed(pixels: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 def _pixels(path: Path) -> np.ndarray | None:
     try:
-        return read(path)
-    except READING_ERRORS:
+        return srgb_of(path)[0]
+    except UnreadableImage:
         return None
 
 
