@@ -80,7 +80,7 @@ class Lookup:
         self.store = Store(Path(folder))
         self._descriptor: Descriptor = load_carried_descriptor(self.store, device or torch.device("cpu"))
         self._search = CandidateSearch(self.store)
-        self.calibration: StoreCalibration = load_or_estimate(self.store, self.config.views)
+        self.calibration: StoreCalibration = load_or_estimate(self.store, self._search, self.config.views)
         damage = (
             [f"warning: {self._search.damage}; answers come from the codes"] if self._search.damage else []
         )

@@ -65,7 +65,7 @@ class Strangers:
     def _grown(self, images: int) -> float:
         return self.scale * math.log(max(1, images) / max(1, self.images))
 
-    def of_views(self, views: int) -> Strangers:
+    def of_views(self, views: float) -> Strangers:
         """The same of queries of several views: at most as if the store held as many times the images."""
         return replace(self, location=self.location + self.scale * math.log(views))
 

@@ -99,7 +99,7 @@ def test_settings_that_do_not_fit_are_refused_by_name(toy: Toy, tmp_path: Path) 
     toy_release(toy, photos, store)
     for settings, told in (
         ({"entries": 2}, r"--entries\) \(1 in the store, 2 now"),
-        ({"resize_size": 33}, "the preprocessing of the descriptor"),
+        ({"resize_size": 33, "idx_dir": tmp_path / "of_33"}, "the preprocessing of the descriptor"),
         ({"fts_training_path": toy.references, "idx_dir": tmp_path / "idx"}, "the training of the index"),
         ({"active": True}, r"the activation method .* \(passive in the store, robust now\)"),
     ):
