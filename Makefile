@@ -3,16 +3,23 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint setup setup-dev clean
+.PHONY: run test test-exhaustive lint setup setup-dev clean
 
 run: setup
 	$(BIN)/python main.py --active False
 	$(BIN)/python main.py --active True
 	$(BIN)/python scripts/compare.py output/passive output/active
 	$(BIN)/python scripts/report.py output/passive output/active
+	$(BIN)/active-indexing release output/demo/photos --store output/store
+	$(BIN)/active-indexing thief output/demo/photos/coffee.png --output_dir output/found
+	$(BIN)/active-indexing query output/found output/demo/non_matching --store output/store --html output/found/page.html
 
 test: setup-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# Every kill point of the store, and 200 random ones: 10 minutes.
+test-exhaustive: setup-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m exhaustive
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -215,6 +215,7 @@ def _verdicts(
     """Shares of verdicts; the rate of false alarms with its 95 % interval (Clopper and Pearson 1934)."""
     with Lookup(store, config) as lookup:
         alarms, answers = ([_answer(lookup, row) for row in rows] for rows in (foreign, own))
+    images = {row.image for row, answer in zip(foreign, alarms, strict=True) if answer.verdict == MATCH}
     matches = sum(answer.verdict == MATCH for answer in alarms)
     interval = stats.binomtest(matches, len(alarms)).proportion_ci(0.95, method="exact")
     called = [answer for answer in answers if answer.verdict == MATCH]
@@ -223,7 +224,9 @@ def _verdicts(
     return {
         "foreign queries": len(alarms), "called a match": matches, "rate": matches / len(alarms),
         "low": interval.low, "high": interval.high,
-        "called unsure": sum(answer.verdict == UNSURE_MATCH for answer in alarms),
+        "foreign images": len({row.image for row in foreign}),
+        "of them called a match": len({r.image for a, r in zip(alarms, foreign, strict=True) if a.verdict ==
+        MATCH}), "called unsure": sum(answer.verdict == UNSURE_MATCH for answer in alarms),
         "copies": len(answers), "copies called a match": len(called), "wrong ones": wrong,
         "copies called unsure": sum(answer.verdict == UNSURE_MATCH for answer in answers),
     }  # fmt: skip

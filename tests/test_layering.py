@@ -63,6 +63,7 @@ DOORS = {
     "sqlite3": {"store.database"},
     "PIL": {
         "images",
+        "cli.thief",
         "attacks",
         "training.augmentations",
         "training.data",

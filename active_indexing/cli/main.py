@@ -19,6 +19,7 @@ COMMANDS = {
     "release": "release images into a store; what is there already is recognised",
     "query": "ask a store about images: is it ours, which one, how sure?",
     "store": "look after a store: status, verify, repair, remove, rebuild, export",
+    "thief": "edit a picture as a thief would: screenshot and caption",
     "calibrate": "measure the threshold of query on images that are not yours",
     "report": "one page about finished runs, side by side",
     "demo": "write the demo photos into a folder",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from active_indexing.artefacts.atomic import write_json
-from active_indexing.metrics.thresholds import QueryScores, threshold
 from active_indexing.query.reranking import ranked
 from active_indexing.query.strangers import Strangers, fitted, leave_one_out, spread_of
 from active_indexing.query.views import WHOLE
@@ -75,10 +75,11 @@ class StoreCalibration:
 
     def interval(self, rate: float) -> tuple[float, float] | None:
         """95 % interval of the true false-positive rate; ``None`` for what was not measured."""
-        if self.strangers is None or not self.strangers.scores:
+        exceed = None if self.strangers is None else self.strangers.exceeding(rate)
+        if self.strangers is None or exceed is None:
             return None
-        measured = threshold(QueryScores(np.array(self.strangers.scores), np.empty(0)), rate)
-        return measured.rate_low, measured.rate_high
+        ends = stats.beta.ppf([0.025, 0.975], exceed + 1, len(self.strangers.scores) - exceed)
+        return float(ends[0]), float(ends[1])
 
 
 def estimated(store: Store, search: CandidateSearch, views: bool) -> StoreCalibration:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 UNSURE = 10.0
 """An answer that strangers reach up to so many times as often as was asked for is called unsure."""
@@ -18,6 +19,9 @@ UNSURE = 10.0
 OBSERVED = 5
 """Strangers beyond a threshold that make it an observation: fewer would put its true rate anywhere within a
 factor of three."""
+
+CONFIDENCE = 0.95
+"""With which the true rate of false positives is below the one asked for."""
 
 LEAST_SCORES = 8
 """Scores that a fit needs."""
@@ -42,20 +46,31 @@ class Strangers:
     scores: tuple[float, ...] = ()
 
     def threshold(self, rate: float, images: int) -> float:
-        """The score that a share of ``rate`` of strangers exceeds.
+        """The score that at most a share of ``rate`` of strangers exceeds.
 
-        Of sure strangers at least ``OBSERVED`` of whom exceed it, the score of the next one; beyond what was
-        observed, the quantile of the distribution.
+        Of sure strangers an order statistic, low enough in rank that the true rate is below ``rate`` with
+        ``CONFIDENCE``; where too few exceed it to tell, the quantile of the distribution.
 
         Args:
             rate: in (0, 1).
             images: in the store now. The largest of n times as many values lies ``scale * ln(n)`` higher.
         """
         grown = self._grown(images)
-        exceed = math.floor(rate * len(self.scores) + 1e-9)
-        if exceed >= OBSERVED:
+        exceed = self.exceeding(rate)
+        if exceed is not None:
             return self.scores[exceed] + grown
         return self.location - self.scale * math.log(-math.log1p(-rate)) + grown
+
+    def exceeding(self, rate: float) -> int | None:
+        """How many of the observed strangers exceed the threshold; ``None`` when it is no observation.
+
+        The true rate beyond the (a + 1)-th largest of n scores is Beta(a + 1, n - a) (David and Nagaraja,
+        "Order Statistics", 2003, section 2.2).
+        """
+        count = len(self.scores)
+        most = np.arange(int(rate * count) + 1)
+        sure = most[stats.beta.ppf(CONFIDENCE, most + 1, count - most) <= rate] if count else most[:0]
+        return int(sure[-1]) if len(sure) and sure[-1] >= OBSERVED else None
 
     def normalized(self, score: float, images: int) -> float:
         """A score in standard deviations above the mean best score of strangers."""

@@ -7,12 +7,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from active_indexing.cli import main as command_line
 from active_indexing.cli.store import duration
 from active_indexing.store.archive import Store
-from tests.conftest import Toy
+from tests.conftest import Toy, pattern
 from tests.store.worlds import some
 
 
@@ -126,3 +128,15 @@ def test_a_duration_that_is_none_is_refused(workplace: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         command_line.main(["store", "verify", "archive", "--max_age", "soon"])
     assert "expected a time like 90, 15m" in capsys.readouterr().err
+
+
+def test_a_thief_writes_a_screenshot_and_a_caption(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(pattern(np.random.default_rng(5), 120, 160)).save(workplace / "photo.png")
+    assert command_line.main(["thief", "photo.png"]) == 0
+    assert capsys.readouterr().out.split() == ["found/screenshot.jpg", "found/caption.jpg"]
+    with Image.open(workplace / "found" / "screenshot.jpg") as screenshot:
+        assert screenshot.width > 160
+    with Image.open(workplace / "found" / "caption.jpg") as caption:
+        assert caption.height > 120

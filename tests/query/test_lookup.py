@@ -147,7 +147,6 @@ def test_thresholds_are_estimated_and_said_to_be_until_they_are_measured(toy: To
     path, told = calibrate(store, QueryConfig(), toy.images / "more", 50, progress=False)
     assert path == store / "calibration.json"
     assert "12 foreign images" in told
-    assert "95 %" in told
     with Lookup(store) as lookup:
         assert lookup.notes == []
         assert lookup.calibration.source == "non-matching queries"

@@ -69,12 +69,21 @@ def test_the_threshold_grows_with_the_store_like_the_largest_of_more_values() ->
 
 
 def test_what_was_observed_counts_more_than_the_distribution() -> None:
-    scores = tuple(np.linspace(0.9, 0.1, 1000).tolist())
-    strangers = Strangers(0.3, 0.05, 1000, 50, scores)
-    assert strangers.threshold(0.01, 50) == scores[10]
-    assert sum(score > strangers.threshold(0.01, 50) for score in scores) == 10
-    unseen = strangers.threshold(0.001, 50)  # 1 of 1,000 was observed, too few
+    scores = tuple(np.linspace(0.9, 0.1, 1200).tolist())
+    strangers = Strangers(0.3, 0.05, 1200, 50, scores)
+    assert strangers.exceeding(0.01) == 6, "11.84 / 1200 is the upper end of a Poisson rate of 6"
+    assert strangers.threshold(0.01, 50) == scores[6]
+    assert strangers.exceeding(0.001) is None
+    unseen = strangers.threshold(0.001, 50)
     assert unseen == pytest.approx(0.3 - 0.05 * math.log(-math.log(0.999)))
+
+
+def test_the_true_rate_is_below_the_one_asked_for_as_often_as_promised() -> None:
+    rng, above = np.random.default_rng(7), 0
+    for _ in range(300):
+        drawn = np.sort(rng.uniform(size=800))[::-1]
+        above += 1 - Strangers(0, 1, 800, 1, tuple(drawn)).threshold(0.02, 1) > 0.02
+    assert above / 300 < 0.09, "5 % but for chance"
 
 
 def test_too_few_scores_are_no_distribution() -> None:

@@ -1,0 +1,147 @@
+"""How a store's costs grow with it: opening, adding, asking, removing, verifying, memory.
+
+    python scripts/bench_store.py --sizes 10000 100000 1000000
+
+Made-up unit vectors in the default index, without files; each size is filled, saved and opened anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from active_indexing.artefacts.atomic import write_json
+from active_indexing.config import configure
+from active_indexing.parallel.resources import device_for
+from active_indexing.query.reranking import ranked
+from active_indexing.query.views import WHOLE
+from active_indexing.store.archive import Store
+from active_indexing.store.rows import NewImage
+from active_indexing.store.search import CandidateSearch
+from active_indexing.store.verify import vector_damage
+from active_indexing.store_run import fitting_of, open_or_create
+from scripts.bench_query import made_up
+
+AT_ONCE = 5000
+QUERIES = 200
+VIEWS = 8
+NPROBE, CANDIDATES = 32, 50  # the defaults of query
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    built = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    built.add_argument(
+        "--sizes", type=int, nargs="+", default=[10_000, 100_000], help="default: 10000 100000"
+    )
+    built.add_argument("--output", type=Path, default=Path("bench_store.json"), help="default: %(default)s")
+    built.add_argument("--folder", type=Path, help="where the stores are made (default: a temporary folder)")
+    return built
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    arguments = parser().parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        store = Path(folder) / "store"
+        config = configure(data_dir=folder, output_dir=store, verbose=0)
+        open_or_create(config, store, fitting_of(config, device_for("cpu")))
+        for size in sorted(arguments.sizes):
+            fill(store, size)
+            rows.append(measured(store, size))
+            write_json(arguments.output, rows)
+    print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
+    for row in rows:
+        print(
+            "| "
+            + " | ".join(
+                f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" for value in row.values()
+            )
+            + " |"
+        )
+    return 0
+
+
+def unit(count: int, dim: int, seed: int) -> np.ndarray:
+    """(count, dim) float32 random directions."""
+    rows = np.random.default_rng(seed).standard_normal((count, dim), np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def fill(folder: Path, size: int) -> None:
+    """Add images until the store holds ``size``, and write its index file."""
+    with Store.writing(folder) as store:
+        run = store.database.begin_run({"bench": size})
+        for start in tqdm(range(store.database.last_seq(), size, AT_ONCE), f"fill to {size:,}"):
+            vectors = unit(min(AT_ONCE, size - start), store.codec.dim, start)
+            store.append(run, [made_up(start + n, vector) for n, vector in enumerate(vectors)])
+        store.save_cache()
+
+
+def measured(folder: Path, size: int) -> dict[str, Any]:
+    """One row of the table; 1,000 images are added, and removed again."""
+    row: dict[str, Any] = {"images": size}
+    row["database MB"] = (folder / "store.sqlite").stat().st_size / 1e6
+    row["index file MB"] = max(path.stat().st_size for path in (folder / "cache").glob("*.index")) / 1e6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    store, row["open ms"] = timed(lambda: Store(folder))
+    search, opened = timed(lambda: CandidateSearch(store))
+    row["open ms"] += opened
+    vectors = unit(QUERIES * VIEWS, store.codec.dim, 1 << 20).reshape(QUERIES, VIEWS, -1)
+    ask(store, search, vectors[0])
+    row["query of 8 views ms (median)"] = float(
+        np.median([timed(partial(ask, store, search, v))[1] for v in vectors])
+    )
+    row["memory of a reader MB, at most"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    ) / 1e3
+    images = [
+        made_up(10**9 + size + n, vector) for n, vector in enumerate(unit(1000, store.codec.dim, 2 << 20))
+    ]
+    with Store.writing(folder) as writer:
+        run = writer.database.begin_run({})
+        row["add 1,000, a commit each, s"] = timed(partial(append_each, writer, run, images))[1] / 1e3
+        row["first query after it ms"] = timed(lambda: ask(store, search, vectors[0]))[1]
+        row["remove 1,000 s"] = timed(lambda: [writer.remove(image.id) for image in images])[1] / 1e3
+        row["rebuild s"] = timed(writer.save_cache)[1] / 1e3
+        rows = [stored for stored, _ in zip(writer.database.rows(), range(1000), strict=False)]
+        damage, taken = timed(lambda: [list(vector_damage(writer, stored)) for stored in rows])
+        assert not any(damage)
+        row["verify codes and vectors of 1,000 s"] = taken / 1e3
+    store.close()
+    return row
+
+
+def append_each(store: Store, run: int, images: Sequence[NewImage]) -> None:
+    """Record images, each in a transaction of its own, as a release does."""
+    for image in images:
+        store.append(run, [image])
+
+
+def ask(store: Store, search: CandidateSearch, views: np.ndarray) -> None:
+    """What a query does with the descriptors of its views."""
+    ids = search.candidates(views, CANDIDATES, NPROBE)
+    near = ranked(views, [WHOLE] * len(views), store.database.descriptors(ids), 0.1)
+    store.database.images([found.id for found in near[:7]])
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function gives, and its milliseconds."""
+    begun = time.perf_counter()
+    result = function()
+    return result, 1000 * (time.perf_counter() - begun)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
