@@ -225,8 +225,8 @@ def _verdicts(
         "foreign queries": len(alarms), "called a match": matches, "rate": matches / len(alarms),
         "low": interval.low, "high": interval.high,
         "foreign images": len({row.image for row in foreign}),
-        "of them called a match": len({r.image for a, r in zip(alarms, foreign, strict=True) if a.verdict ==
-        MATCH}), "called unsure": sum(answer.verdict == UNSURE_MATCH for answer in alarms),
+        "of them called a match": len(images),
+        "called unsure": sum(answer.verdict == UNSURE_MATCH for answer in alarms),
         "copies": len(answers), "copies called a match": len(called), "wrong ones": wrong,
         "copies called unsure": sum(answer.verdict == UNSURE_MATCH for answer in answers),
     }  # fmt: skip

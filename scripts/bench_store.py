@@ -1,4 +1,4 @@
-"""How a store's costs grow with it: opening, adding, asking, removing, verifying, memory.
+"""How a store's costs grow with it: opening, adding, asking, removing, verifying.
 
     python scripts/bench_store.py --sizes 10000 100000 1000000
 
@@ -8,7 +8,6 @@ Made-up unit vectors in the default index, without files; each size is filled, s
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -83,7 +82,7 @@ def fill(folder: Path, size: int) -> None:
     """Add images until the store holds ``size``, and write its index file."""
     with Store.writing(folder) as store:
         run = store.database.begin_run({"bench": size})
-        for start in tqdm(range(store.database.last_seq(), size, AT_ONCE), f"fill to {size:,}"):
+        for start in tqdm(range(store.database.count_released(), size, AT_ONCE), f"fill to {size:,}"):
             vectors = unit(min(AT_ONCE, size - start), store.codec.dim, start)
             store.append(run, [made_up(start + n, vector) for n, vector in enumerate(vectors)])
         store.save_cache()
@@ -94,7 +93,6 @@ def measured(folder: Path, size: int) -> dict[str, Any]:
     row: dict[str, Any] = {"images": size}
     row["database MB"] = (folder / "store.sqlite").stat().st_size / 1e6
     row["index file MB"] = max(path.stat().st_size for path in (folder / "cache").glob("*.index")) / 1e6
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     store, row["open ms"] = timed(lambda: Store(folder))
     search, opened = timed(lambda: CandidateSearch(store))
     row["open ms"] += opened
@@ -103,9 +101,6 @@ def measured(folder: Path, size: int) -> dict[str, Any]:
     row["query of 8 views ms (median)"] = float(
         np.median([timed(partial(ask, store, search, v))[1] for v in vectors])
     )
-    row["memory of a reader MB, at most"] = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    ) / 1e3
     images = [
         made_up(10**9 + size + n, vector) for n, vector in enumerate(unit(1000, store.codec.dim, 2 << 20))
     ]

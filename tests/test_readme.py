@@ -37,6 +37,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("main.py", "scripts", "data", "analysis", "active_indexing"):
         (folder / name).symlink_to(ROOT / name)
     make_photos(folder / "photos", 2, 96, seed=0)
+    (folder / "photos" / "1.jpg").rename(folder / "photos" / "cat.jpg")
     make_photos(folder / "collection", 300, 32, seed=1)
     return folder
 
@@ -61,6 +62,19 @@ def test_every_command_of_the_readme_works_in_its_order(workplace: Path) -> None
         assert len(pd.read_csv(workplace / output / "retr_df.csv")) == 2 * 15
     assert (workplace / "own_index" / "references.csv").is_file()
     assert (workplace / "release" / "comparison.csv").is_file()
+
+
+def test_the_commands_of_the_store_work_in_their_order(workplace: Path) -> None:
+    shown = [line for line in commands(ROOT / "README.md") if line.startswith("active-indexing ")]
+    assert [line.split()[1] for line in shown] == ["release", "thief", "query"]
+    for line in shown:
+        command = [sys.executable, "-m", "active_indexing", *shlex.split(line)[1:]]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True)
+        # Two blurred photos of 96 pixels need not be told apart from strangers.
+        assert done.returncode in ((0, 1) if " query " in line else (0,)), f"{line}\n{done.stderr}"
+    assert (workplace / "archive" / "released" / "cat.png").is_file()
+    assert (workplace / "found" / "page.html").read_text().count("data:image/jpeg") == 4
 
 
 def test_the_table_of_outputs_names_what_a_run_writes(workplace: Path) -> None:
