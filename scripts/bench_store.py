@@ -102,7 +102,8 @@ def measured(folder: Path, size: int) -> dict[str, Any]:
         np.median([timed(partial(ask, store, search, v))[1] for v in vectors])
     )
     images = [
-        made_up(10**9 + size + n, vector) for n, vector in enumerate(unit(1000, store.codec.dim, 2 << 20))
+        made_up(10**9 + 1000 * size + n, vector)
+        for n, vector in enumerate(unit(1000, store.codec.dim, 2 << 20))
     ]
     with Store.writing(folder) as writer:
         run = writer.database.begin_run({})
