@@ -197,7 +197,7 @@ def test_killed_at_a_sample_of_its_points_a_store_keeps_every_promise(
     scenarios: list[Scenario], tmp_path: Path
 ) -> None:
     every = list(points(scenarios, tmp_path))
-    for scenario, before, at, mode in random.Random(time.time_ns()).sample(every, 24):
+    for scenario, before, at, mode in random.Random(time.time_ns()).sample(every, 14):
         print(scenario.name, at, mode)  # which point it was, should it fail
         killed(scenario, before, tmp_path / "store", at, mode)
 
