@@ -65,13 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: a store that can't be used.
         FileNotFoundError: no store, or a list that is not there.
     """
+    from active_indexing.extras import require_for_reports
     from active_indexing.parallel.resources import device_for
     from active_indexing.query.answers import Answer, matched
     from active_indexing.query.inputs import query_paths
     from active_indexing.query.lookup import Lookup, QueryConfig
     from active_indexing.query.output import lines
-    from active_indexing.query.page import write_page
 
+    if arguments.html is not None:
+        require_for_reports()
     config = QueryConfig(
         false_positive_rate=arguments.false_positive_rate, nprobe=arguments.nprobe, views=arguments.views
     )
@@ -90,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not answers:
             raise ValueError("no images: give files, folders, --list FILE, or - for standard input.")
         if arguments.html is not None:
+            from active_indexing.query.page import write_page  # pandas and jinja2 load for a page only
+
             write_page(arguments.html, answers, lookup.notes)
             print(f"the page is {arguments.html}", file=sys.stderr)
     return 0 if matched(answers) else 1
