@@ -16,7 +16,7 @@ import pytest
 import active_indexing
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"gpu", "attacks", "models", "training", "report", "demo", "dev"}
+EXTRAS = {"gpu", "attacks", "models", "training", "report", "export", "demo", "dev"}
 # Imported under a name that is not the project's.
 PROJECTS = {"PIL": "pillow", "faiss": "faiss-cpu", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 SOURCES = ("active_indexing", "pyproject.toml", "setup.py", "requirements.txt", "requirements-dev.txt",

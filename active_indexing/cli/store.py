@@ -217,7 +217,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
     with Store(arguments.store) as store:
         told = export(store, arguments.folder)
-    parquet = "" if told["parquet"] else "; images.parquet needs pyarrow (pip install pyarrow)"
+    parquet = (
+        "" if told["parquet"] else "; images.parquet needs pyarrow (pip install 'active-indexing[export]')"
+    )
     print(f"{arguments.folder} holds {told['images']:,} images, {told['entries']:,} codes{parquet}")
     return 0
 
