@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json

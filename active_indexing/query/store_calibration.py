@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.query.reranking import ranked

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 UNSURE = 10.0
 """An answer that strangers reach up to so many times as often as was asked for is called unsure."""
