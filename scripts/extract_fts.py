@@ -2,9 +2,10 @@
 
     python scripts/extract_fts.py --data_dir IMAGES --output_dir OUT
 
-Writes into OUT fts.pth (an (N, D) float32 tensor), filenames.txt (line i names the image of row i),
-skipped.csv (images that could not be read, with reasons) and fts.json (what made them). Nothing is written
-under these names until all is done. Killed, it goes on where it stopped when the same command is run again.
+Writes into OUT fts.pth (an (N, D) float32 tensor; or fts.npy, or fts.hdf5), filenames.txt (line i names the
+image of row i), skipped.csv (images that could not be read, with reasons) and fts.json (what made them).
+Nothing is written under these names until all is done. Killed, it goes on where it stopped when the same
+command is run again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument(
         "--workers", type=int, default=_cores(), help="processes that decode (default: one per core; 0: none)"
     )
-    built.add_argument("--format", choices=("pth", "npy"), default="pth", help="default: %(default)s")
+    built.add_argument(
+        "--format",
+        choices=("pth", "npy", "hdf5"),
+        default="pth",
+        help="hdf5 is for the programs of the Image Similarity Challenge (default: %(default)s)",
+    )
     return built
 
 

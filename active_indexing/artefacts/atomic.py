@@ -30,14 +30,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         path: final path; missing parent folders are made.
 
     Yields:
-        A binary file open for writing.
+        A binary file open for writing, and for reading what was written.
     """
     path = Path(path)
     make_folder(path.parent)
     _sweep_once(path.parent)
     handle, temporary = _locked_temporary(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -4,6 +4,8 @@ Work in progress lies in ``<output_dir>/in_progress``: the rows so far, and a jo
 batch. The files under their final names appear when all is done::
 
     fts.pth or fts.npy   (N, D) float32, one unit-norm row per image that could be read
+    fts.hdf5             the same for the programs of the Image Similarity Challenge: ``vectors``, and
+                         ``image_names`` as ground truths have them, without folder and ending
     filenames.txt        line i names the image of row i
     skipped.csv          the images that could not be read, with reasons
     fts.json             what made it; written last, so that it stands for a whole extraction
@@ -31,11 +33,12 @@ from active_indexing.artefacts.journal import Journal, OtherRunError
 from active_indexing.artefacts.versions import versions
 from active_indexing.descriptors.batching import describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.extraction.named_descriptors import NamedDescriptors, challenge_ids, write_hdf5
 from active_indexing.extraction.network_inputs import Prepared, stream_network_inputs
 from active_indexing.images.listing import ImageCollection
 from active_indexing.parallel.threads import groups_of
 
-FORMATS = ("pth", "npy")
+FORMATS = ("pth", "npy", "hdf5")
 _IN_PROGRESS = "in_progress"
 
 
@@ -78,15 +81,15 @@ def extract(
         output_dir: made when missing.
         batch_size: images per pass of the network.
         workers: processes that decode and preprocess; 0: none.
-        file_format: ``pth`` (a torch tensor) or ``npy``.
+        file_format: ``pth`` (a torch tensor), ``npy`` or ``hdf5``.
         progress: show a progress bar.
 
     Returns:
         What was written, or found written by the same settings.
 
     Raises:
-        ValueError: if an argument is out of its range, no image could be read, or ``output_dir`` holds an
-            extraction of something else.
+        ValueError: if an argument is out of its range, no image could be read, ``output_dir`` holds an
+            extraction of something else, or two names of an HDF5 file are the same.
         BlockingIOError: if another extraction writes there.
     """
     if batch_size < 1 or workers < 0 or file_format not in FORMATS:
@@ -208,14 +211,18 @@ def _finish(path: Path, made_from: dict[str, Any], journal: Path, rows: BinaryIO
         with atomic_file(path.parent / "filenames.txt") as file:
             for record in _records(journal):
                 file.write(b"".join(os.fsencode(name) + b"\n" for name in record["names"]))
-        _write_matrix(path, Path(rows.name), (count, made_from["dim"]))
+        _write_matrix(path, Path(rows.name), (count, made_from["dim"]), journal)
         side_car = {"file": path.name, "count": count, "skipped": skipped, **made_from}
         write_json(path.with_suffix(".json"), {**side_car, "versions": versions()})
     return Extraction(path=path, count=count, dim=made_from["dim"], skipped=skipped, existed=False)
 
 
-def _write_matrix(path: Path, rows: Path, shape: tuple[int, int]) -> None:
+def _write_matrix(path: Path, rows: Path, shape: tuple[int, int], journal: Path) -> None:
     """The rows as one file, without holding them in memory."""
+    if path.suffix == ".hdf5":
+        ids = challenge_ids([name for record in _records(journal) for name in record["names"]])
+        write_hdf5(path, NamedDescriptors(ids, np.memmap(rows, np.dtype("<f4"), mode="r", shape=shape)))
+        return
     with atomic_file(path) as file:
         if path.suffix == ".npy":
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}

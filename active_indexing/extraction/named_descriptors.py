@@ -7,7 +7,6 @@ all of them.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from active_indexing.artefacts.atomic import write_bytes
+from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.extraction.matrix_file import open_descriptors, reference_names
 from active_indexing.extras import third_party
 from active_indexing.images.header import suffixes
@@ -85,12 +84,39 @@ def read_hdf5(path: Path) -> NamedDescriptors:
 
 
 def write_hdf5(path: Path, descriptors: NamedDescriptors) -> None:
-    """Write one HDF5 file, atomically; names are written as UTF-8 bytes."""
-    content = io.BytesIO()
-    with third_party("h5py", "training").File(content, "w") as file:
-        file["vectors"] = descriptors.vectors.astype(np.float32)
-        file["image_names"] = np.array([os.fsencode(name) for name in descriptors.names], dtype=np.bytes_)
-    write_bytes(path, content.getvalue())
+    """Write one HDF5 file, atomically.
+
+    Args:
+        path: final path.
+        descriptors: names are written as UTF-8 bytes; vectors may be memory-mapped.
+    """
+    with atomic_file(path) as content, third_party("h5py", "training").File(content, "w") as file:
+        file.create_dataset("vectors", data=descriptors.vectors, dtype=np.float32)
+        file["image_names"] = as_bytes(descriptors.names)
+
+
+def as_bytes(names: Sequence[str]) -> np.ndarray:
+    """N names as the (N,) byte strings that HDF5 files of the challenge hold."""
+    return np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
+
+
+def challenge_ids(names: Sequence[str]) -> tuple[str, ...]:
+    """N names of images as ground truths have them, each once.
+
+    Raises:
+        ValueError: two images whose names differ in folder or ending only.
+    """
+    ids = NamedDescriptors(tuple(names), np.empty((len(names), 0), np.float32)).ids
+    first: dict[str, str] = {}
+    for name, short in zip(names, ids, strict=True):
+        if short in first:
+            raise ValueError(
+                f"{first[short]} and {name} would both be called {short} in an HDF5 file of the challenge, "
+                "which has names without folder and ending; rename one, or use --format npy, which goes on "
+                "with what is described already."
+            )
+        first[short] = name
+    return ids
 
 
 def _joined(parts: Sequence[NamedDescriptors]) -> NamedDescriptors:

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.extraction.extract import extract
 from active_indexing.extraction.matrix_file import open_descriptors, reference_names
+from active_indexing.extraction.named_descriptors import open_set, read_hdf5
 from active_indexing.extraction.network_inputs import stream_network_inputs
 from active_indexing.images import decoding, listing, tensors
 from active_indexing.images.listing import CollectionItem, ImageCollection, open_source
@@ -346,6 +348,71 @@ def test_the_side_car_says_what_made_the_matrix(folder, tmp_path):
     assert side_car["descriptor_fingerprint"] == descriptor.fingerprint
     assert (side_car["file"], side_car["count"], side_car["dim"]) == ("fts.pth", 11, DIM)
     assert side_car["source"]["folder"] == str(folder)
+
+
+# HDF5
+
+
+def never(path: Path) -> Path:
+    raise AssertionError(f"{path} was described, and it is an HDF5 file")
+
+
+def test_hdf5_holds_the_rows_under_the_names_of_ground_truths(folder, tmp_path):
+    plain = extract(open_source(folder), toy(), tmp_path / "plain", file_format="npy")
+    done = extract(open_source(folder), toy(), tmp_path / "out", batch_size=3, file_format="hdf5")
+    assert (done.path, done.count) == (tmp_path / "out" / "fts.hdf5", 11)
+    for read in (read_hdf5(done.path), open_set([done.path], never)):
+        assert read.names == tuple(Path(name).stem for name in names(tmp_path / "plain"))
+        np.testing.assert_array_equal(read.vectors, np.load(plain.path))
+
+
+def test_hdf5_is_what_the_programs_of_the_challenge_read(folder, tmp_path):
+    (folder / "写真.png").write_bytes(png(50))
+    done = extract(open_source(folder), toy(), tmp_path / "out", file_format="hdf5")
+    with h5py.File(done.path) as file:
+        assert set(file) == {"vectors", "image_names"}
+        assert (file["vectors"].shape, file["vectors"].dtype) == ((12, DIM), np.float32)
+        assert file["image_names"].dtype.kind == "S"
+        read = {name.decode() for name in file["image_names"][()]}
+    assert read == {f"{number:02d}" for number in range(11)} | {"写真"}
+
+
+@pytest.mark.parametrize("stop", [0, 6])
+def test_a_stopped_extraction_ends_in_the_same_hdf5_file(folder, tmp_path, stop):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        extract(open_source(folder), stopped_after(stop), out, batch_size=2, file_format="hdf5")
+    assert content(out) == {}
+    extract(open_source(folder), toy(), out, batch_size=2, file_format="hdf5")
+    extract(open_source(folder), toy(), tmp_path / "undisturbed", batch_size=2, file_format="hdf5")
+    assert content(out) == content(tmp_path / "undisturbed")
+    assert extract(open_source(folder), toy(), out, file_format="hdf5").existed
+
+
+def test_a_write_of_hdf5_that_stops_leaves_no_file(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("active_indexing.extraction.named_descriptors.as_bytes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            extract(open_source(folder), toy(), out, file_format="hdf5")
+    assert not any(path.suffix in (".hdf5", ".tmp") for path in out.iterdir())
+    descriptor = toy()
+    assert extract(open_source(folder), descriptor, out, file_format="hdf5").count == 11
+    assert descriptor.network.described == 0
+
+
+def test_two_images_of_one_name_are_refused_in_hdf5_and_kept_in_npy(folder, tmp_path):
+    photo(70).save(folder / "sub" / "01.bmp")
+    with pytest.raises(ValueError, match=r"/01.png and .*sub/01.bmp would both be called 01 in an"):
+        extract(open_source(folder), toy(), tmp_path / "out", file_format="hdf5")
+    assert not (tmp_path / "out" / "fts.hdf5").exists()
+    descriptor = toy()
+    assert extract(open_source(folder), descriptor, tmp_path / "out", file_format="npy").count == 12
+    assert descriptor.network.described == 0
 
 
 # Workers
