@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from active_indexing.activation.config import LOSS_BATCH, ActivationConfig
 from active_indexing.activation.methods.registry import activation_method, check_settings
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
 from active_indexing.attacks.screenshots import check_template
@@ -162,11 +163,19 @@ def release_header(config: RunConfig, descriptor: str, index: dict[str, Any]) ->
         "seed": config.seed,
         "save_format": config.save_format,
         "save_quality": config.save_quality,
-        "activation": asdict(config.activation) if config.active else None,
+        "activation": _activation(config.activation) if config.active else None,
         "descriptor": descriptor,
         "entries": config.index.entries,
         "index": {name: value for name, value in index.items() if apart or name != "references"},
     }
+
+
+def _activation(config: ActivationConfig) -> dict[str, Any]:
+    """The settings of activation; one that older journals don't know is left out at its default."""
+    settings = asdict(config)
+    if config.loss_batch == LOSS_BATCH:
+        del settings["loss_batch"]
+    return settings
 
 
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:

@@ -457,3 +457,19 @@ def test_settings_that_the_method_does_not_know_are_told_with_the_method_that_do
     expected = r"--method perceptual makes no use of --target, --scaling \(known to --method published\)"
     with pytest.warns(UserWarning, match=expected):
         active_indexing.run(config)
+
+
+def test_a_folder_of_an_older_program_which_had_no_loss_batch_resumes(toy: Toy, tmp_path: Path) -> None:
+    images = take_images(toy, tmp_path / "images", 2)
+    settings = settings_of(toy, tmp_path / "indexes") | {"eval_retrieval": False, "eval_icd": False}
+    settings |= {"data_dir": images, "output_dir": tmp_path / "out", "method": "published", "iterations": 1}
+    active_indexing.run(active_indexing.configure(**settings))
+    journal = tmp_path / "out" / ".journal" / "release.jsonl"
+    header = json.loads(journal.read_text().splitlines()[0])
+    assert "scaling" in header["activation"]
+    assert "loss_batch" not in header["activation"]  # as the older program wrote it
+    released = {path: path.read_bytes() for path in (tmp_path / "out" / "imgs").iterdir()}
+    active_indexing.run(active_indexing.configure(**settings, loss_batch=16))
+    assert {path: path.read_bytes() for path in (tmp_path / "out" / "imgs").iterdir()} == released
+    with pytest.raises(ValueError, match=r"holds a run with other settings: .*loss_batch"):
+        active_indexing.run(active_indexing.configure(**settings, loss_batch=4))

@@ -8,6 +8,8 @@ from active_indexing.checks import between, one_of, setting
 
 LOSSES = ("cossim", "l2")
 
+LOSS_BATCH = 16
+"""Divisor of the published method's loss: the published program averages over its batch, of 16 by default."""
 
 STRENGTHS = {"gentle": 90.0, "standard": 80.0, "strong": 70.0}
 """Least SSIMULACRA2 of a released file: 90 is visually lossless, 70 high quality, by the measure's author."""
@@ -24,7 +26,7 @@ MOST_WEIGHT = 1e38
 class ActivationConfig:
     """How images are moved.
 
-    ``optimizer`` to ``use_tanh`` belong to the published method, with the published program's defaults;
+    ``optimizer`` to ``loss_batch`` belong to the published method, with the published program's defaults;
     ``views`` and ``entry_views`` to the other two.
 
     Every field is a flag of the same name; its ``help`` says what it means.
@@ -69,10 +71,16 @@ class ActivationConfig:
     scaling: float = setting(3.0, "multiplies the bound of the perturbation (published)")
     scale_channels: bool = setting(True, "smaller bounds for the channels the eye sees best (published)")
     use_tanh: bool = setting(True, "bound the perturbation with tanh (published)")
+    loss_batch: int = setting(
+        LOSS_BATCH,
+        "images that the loss is averaged over: the --batch_size of the published program whose result is "
+        "wanted (published)",
+    )
 
     def __post_init__(self) -> None:
         if self.iterations is not None:
             between("iterations", self.iterations, 1, 100_000)
+        between("loss_batch", self.loss_batch, 1, 1_000_000)
         between("views", self.views, 0, MOST_VIEWS)
         between("entry_views", self.entry_views, 0, MOST_VIEWS)
         if self.strength is not None:

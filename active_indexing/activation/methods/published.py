@@ -5,6 +5,10 @@ statistics, the released image is x + H * (alpha * tanh(delta)), where H is ``sc
 just-noticeable-difference map and alpha the bounds per channel. Only delta is optimised, to minimise
 lambda_f * L_f + lambda_i * L_i: the distance of the descriptor from its target, and the mean squared
 perturbation.
+
+The published program averages the loss over its batch. Adam divides a gradient by its root mean square plus
+1e-8, and at a photo's size the gradients are near 1e-8, so the divisor shapes the result. Here it is a
+setting, ``loss_batch``: an image's result is the same whatever batch it came in.
 """
 
 from __future__ import annotations
@@ -44,11 +48,6 @@ DELTA_INIT = 1e-6
 
 STEPS = 10
 """Optimisation steps: published active_indexing default."""
-
-LOSS_BATCH = 16
-"""Divisor of the losses: the published program averages over a batch of 16. Adam divides a gradient by its
-root mean square plus 1e-8, and at a photo's size the gradients are near 1e-8, so the divisor shapes the
-result. Fixing it makes an image's result the same whatever batch it came in."""
 
 
 def bounds(pixels: Tensor, config: ActivationConfig) -> Tensor:
@@ -108,7 +107,7 @@ def published(
         visible = shift if opacity is None else shift * opacity
         described = describe((pixels + visible * std)[None])
         loss_f, loss_i = descriptor_loss(described, target)[0], visible.square().mean()
-        return (config.lambda_f * loss_f + config.lambda_i * loss_i) / LOSS_BATCH, loss_f, loss_i
+        return (config.lambda_f * loss_f + config.lambda_i * loss_i) / config.loss_batch, loss_f, loss_i
 
     seen: list[tuple[float, float, float]] = []  # of this step: some optimizers look several times
 
@@ -125,7 +124,8 @@ def published(
         rate = float(optimizer.param_groups[0]["lr"]) if on_step else 0.0
         optimizer.step(closure)  # type: ignore[arg-type]  # torch means a Tensor
         if on_step and before is not None:
-            on_step(_step(step, seen[0], before, rate))
+            total, loss_f, loss_i = seen[0]
+            on_step(_step(step, (total * config.loss_batch, loss_f, loss_i), before, rate))
         advance(step, seen[0][0])
     if not torch.isfinite(delta).all():
         raise ValueError(
@@ -139,7 +139,7 @@ def _step(number: int, losses: tuple[float, float, float], shift: Tensor, rate: 
     total, loss_f, loss_i = losses
     error = float(shift.square().mean())
     psnr = float("inf") if error == 0 else -10.0 * float(torch.log10(torch.tensor(error)))
-    return Step(number, total * LOSS_BATCH, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
+    return Step(number, total, loss_f, loss_i, psnr, 255.0 * float(shift.abs().max()), rate)
 
 
 def published_results(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[ActivationResult]:
@@ -182,7 +182,7 @@ METHOD = Method(
     settings=frozenset(
         {
             *("optimizer", "scheduler", "target", "loss_f", "lambda_f", "lambda_i"),
-            *("use_attenuation", "scaling", "scale_channels", "use_tanh"),
+            *("use_attenuation", "scaling", "scale_channels", "use_tanh", "loss_batch"),
         }
     ),
     check=_check,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from active_indexing.activation.config import ActivationConfig
 from active_indexing.activation.interface import Step
-from active_indexing.activation.methods.published import LOSS_BATCH, METHOD, bounds, published
+from active_indexing.activation.methods.published import METHOD, bounds, published
 from active_indexing.activation.objectives.losses import cossim
 from active_indexing.activation.objectives.targets import TARGETS
 from active_indexing.descriptors.config import DescriptorConfig
@@ -87,7 +87,15 @@ DEFAULT = ActivationConfig(method="published")
         (replace(DEFAULT, lambda_i=50.0, iterations=4), {"lambda_i": 50.0, "steps": 4}),
         (replace(DEFAULT, scaling=1.5, optimizer="Adam,lr=0.1"), {"scaling": 1.5, "rate": 0.1}),
     ],
-    ids=["default", "no tanh", "no channels", "no mask", "l2", "image loss", "small steps"],
+    ids=[
+        "default",
+        "no tanh",
+        "no channels",
+        "no mask",
+        "l2",
+        "image loss",
+        "small steps",
+    ],
 )
 def test_the_product_equals_the_published_steps_written_out(
     config: ActivationConfig, settings: dict[str, float]
@@ -104,16 +112,35 @@ def test_the_product_equals_the_published_steps_written_out(
     np.testing.assert_allclose(seen, losses, rtol=1e-3, atol=1e-6)
 
 
-def test_the_losses_are_divided_by_the_published_batch() -> None:
-    assert LOSS_BATCH == 16
+@pytest.mark.parametrize("batch", [16, 4])
+def test_a_batch_moves_images_as_far_as_the_published_program_does(batch: int) -> None:
+    # Gradients as small as a photo's, where Adam's 1e-8 and so the divisor count.
+    pixels, target, weights = image(), unit(0), {"lambda_f": 1e-5, "lambda_i": 1e-7}
+    config = replace(DEFAULT, loss_batch=batch, iterations=4, **weights)
+    change = run(pixels, target, config).numpy()
+    expected, other = (
+        oracle.activate(
+            *(pixels.numpy(), start(1, pixels.shape), target.numpy(), DOUBLE),
+            batch=divisor, steps=4, **weights,
+        )[0]
+        for divisor in (batch, 20 - batch)
+    )  # fmt: skip
+    np.testing.assert_allclose(change, expected, atol=1e-3 * np.abs(expected).max())
+    assert np.abs(other - expected).max() > 0.02 * np.abs(expected).max()
+    assert (np.abs(other).mean() > np.abs(expected).mean()) == (batch == 16)
+
+
+@pytest.mark.parametrize("batch", [16, 4, 1])
+def test_the_losses_are_divided_by_the_published_batch(batch: int) -> None:
+    assert DEFAULT.loss_batch == 16
     pixels, target = image(), unit(0)
-    config = replace(DEFAULT, optimizer="SGD,lr=1.0", use_tanh=False, iterations=1)
+    config = replace(DEFAULT, optimizer="SGD,lr=1.0", use_tanh=False, iterations=1, loss_batch=batch)
     change = run(pixels, target, config).numpy()
     beginning = bounds(pixels, config) * 1e-6 * torch.from_numpy(start(1, pixels.shape)) * STD
     variable = torch.zeros_like(pixels, requires_grad=True)
     cossim(describe((pixels + bounds(pixels, config) * variable * STD)[None]), target).sum().backward()
     assert variable.grad is not None
-    expected = beginning - bounds(pixels, config) * variable.grad / 16 * STD
+    expected = beginning - bounds(pixels, config) * variable.grad / batch * STD
     np.testing.assert_allclose(change, expected.numpy(), rtol=1e-3, atol=1e-9)
 
 
@@ -190,7 +217,7 @@ def test_hidden_pixels_neither_help_nor_count() -> None:
 
 def test_a_step_reports_what_it_saw_before_its_update() -> None:
     pixels, target, seen = image(), unit(0), []
-    config = replace(DEFAULT, iterations=3, scheduler="StepLR,step_size=1,gamma=0.5")
+    config = replace(DEFAULT, iterations=3, loss_batch=4, scheduler="StepLR,step_size=1,gamma=0.5")
     run(pixels, target, config, on_step=seen.append)
     assert [step.gd_it for step in seen] == [0, 1, 2]
     assert [step.lr for step in seen] == [1.0, 0.5, 0.25]
