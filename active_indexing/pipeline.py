@@ -66,7 +66,7 @@ def run(config: RunConfig) -> RunSummary:
         BlockingIOError: another run is writing to the output folder.
     """
     clock = _Clock()
-    if config.evaluation.eval_retrieval or config.evaluation.eval_icd:
+    if config.evaluation.evaluates:
         require("augly", "attacks")
     sources = _sources(config)
     _check_activation(config)
@@ -108,7 +108,9 @@ def run(config: RunConfig) -> RunSummary:
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
         content["seconds"] = clock.laps
         if not config.save_imgs:
-            release.remove(evaluation.identity(_protected(release, departed=False)))
+            protected = _protected(release, departed=False)
+            covered = evaluation.is_covered(release.removed_for, protected)
+            release.remove(str(release.removed_for) if covered else evaluation.identity(protected))
         atomic.write_json(config.output_dir / "run.json", content)
         report = _write_report(config.output_dir) if config.report else None
     return RunSummary(config.output_dir, content, report)
@@ -130,12 +132,11 @@ def _release(
         device_for(config.device).type != "cpu"
     ):  # one batch on the accelerator, one that is read or written meanwhile
         threads = max(threads, 2 * config.batch_size)
-    before = evaluation.identity(_protected(release, config.save_imgs))
-    removed = not config.save_imgs and release.removed_for == before
+    before = _protected(release, config.save_imgs)
+    removed = not config.save_imgs and evaluation.is_covered(release.removed_for, before)
     release.run(releaser, threads=threads, progress=progress, removed=removed)
-    if (
-        removed and evaluation.identity(_protected(release, departed=False)) != before
-    ):  # the removed images are needed again
+    if removed and not evaluation.is_covered(release.removed_for, _protected(release, departed=False)):
+        # the removed images are needed again
         release.run(releaser, threads=threads, progress=progress)
     rows = (manifest.manifest_row(released.row) for _, released in release.items())
     csv_tables.write_csv(config.output_dir / "manifest.csv", ManifestRow.columns(), rows)

@@ -104,6 +104,9 @@ def test_a_strength_is_a_quality_that_is_seen(setting: dict[str, Any], quality: 
         ({"batch_size_eval": 10**18}, "--batch_size_eval must be at most 100,000"),
         ({"kneighbors": 0}, "--kneighbors must be at least 1"),
         ({"batch_size_eval": 0}, "--batch_size_eval must be at least 1"),
+        ({"eval_sample": 0}, "--eval_sample must be at least 1, got 0"),
+        ({"eval_sample": "-3"}, "--eval_sample must be a number, all or none, got '-3'"),
+        ({"eval_sample": "some"}, "--eval_sample must be a number, all or none, got 'some'"),
     ],
 )
 def test_a_value_out_of_its_range_is_an_error(setting: dict[str, Any], message: str) -> None:

@@ -13,7 +13,13 @@ def summary_text(content: dict[str, Any], output_dir: Path) -> str:
         content: of ``run.json``.
         output_dir: where the files are.
     """
-    lines = [_counts(content), *_retrieval(content), *_copy_detection(content), *_failed(content)]
+    lines = [
+        _counts(content),
+        *_sample(content),
+        *_retrieval(content),
+        *_copy_detection(content),
+        *_failed(content),
+    ]
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in content["seconds"].items())
     lines += [f"time: {seconds}", f"everything is in {output_dir}"]
     return "\n".join(lines)
@@ -33,6 +39,14 @@ def _counts(content: dict[str, Any]) -> str:
         seen = quality["ssimulacra2"]
         text += f"; SSIMULACRA2 {seen['mean']:.1f} (worst {seen['min']:.1f})"
     return text
+
+
+def _sample(content: dict[str, Any]) -> list[str]:
+    sample = content["sample"]
+    if not 0 < sample["evaluated"] < sample["released"]:
+        return []
+    text = f"evaluated: {sample['evaluated']:,} of {sample['released']:,} images, drawn by id"
+    return [f"{text} (--eval_sample all for every one)"]
 
 
 def _retrieval(content: dict[str, Any]) -> list[str]:

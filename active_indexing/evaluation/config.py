@@ -10,6 +10,9 @@ from active_indexing.checks import between, setting
 MOST_NEIGHBOURS = 100_000
 """Results per query, and images per block of rows: 1.2 MB of distances and ids a query."""
 
+MOST_SAMPLED = 1_000_000_000
+"""Images; more than any folder has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -25,6 +28,11 @@ class EvaluationConfig:
         "images that are in no index, for copy detection (default: the demo's with the demo photos, "
         "else none)",
     )
+    eval_sample: str | int = setting(
+        "200",
+        "how many of the released images are attacked and searched, drawn by id: a number, all or none; the "
+        "index holds every image all the same",
+    )
     use_attacks_2: bool = setting(False, "the grid of 104 attacks instead of the 15")
     more_attacks: str = setting("", "attacks to add, name,name: of plug-ins, or module:function")
     screenshot_template: str = setting("web", "web, mobile, or an image file")
@@ -34,3 +42,19 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         between("kneighbors", self.kneighbors, 1, MOST_NEIGHBOURS)
         between("batch_size_eval", self.batch_size_eval, 1, MOST_NEIGHBOURS)
+        if self.eval_sample not in ("all", "none"):
+            if not str(self.eval_sample).isdecimal():
+                raise ValueError(f"--eval_sample must be a number, all or none, got {self.eval_sample!r}.")
+            between("eval_sample", int(self.eval_sample), 1, MOST_SAMPLED)
+
+    @property
+    def most_sampled(self) -> int | None:
+        """Released images that are evaluated at most; ``None``: all of them."""
+        if self.eval_sample == "all":
+            return None
+        return 0 if self.eval_sample == "none" else int(self.eval_sample)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether any image is attacked and searched."""
+        return (self.eval_retrieval or self.eval_icd) and self.most_sampled != 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from active_indexing.images.inventory import inventory
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import PreparedIndex
 from active_indexing.records import NO_MATCH, Failure
+from active_indexing.seeding import seed_for
 
 RETRIEVAL, COPY_DETECTION = "retrieval", "copy_detection"
 _CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
@@ -43,7 +44,7 @@ def non_matching_queries(config: EvaluationConfig) -> list[QueryImage]:
     Raises:
         FileNotFoundError: no such folder, or no image in it.
     """
-    if config.query_nonmatch_dir is None or not config.eval_icd:
+    if config.query_nonmatch_dir is None or not (config.eval_icd and config.evaluates):
         return []
     queries = []
     for source in inventory(config.query_nonmatch_dir):
@@ -106,9 +107,9 @@ class EvaluationHarness:
         self._non_matching = non_matching_queries(config)
         self._attacks: dict[str, tuple[Attack, ...]] = {}
         attacks = chosen_attacks(config)
-        if config.eval_retrieval:
+        if config.eval_retrieval and config.evaluates:
             self._attacks[RETRIEVAL] = attacks
-        if config.eval_icd:
+        if config.eval_icd and config.evaluates:
             self._attacks[COPY_DETECTION] = (Attack(RANDOM_CHAIN),)
         self._descriptor = descriptor
         self._fingerprint = fingerprint
@@ -121,7 +122,25 @@ class EvaluationHarness:
 
     def identity(self, protected: ProtectedImages) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
-        return identity.fingerprint([self._settings(stage, protected) for stage in self._attacks])
+        whole = [self._settings(stage, protected) for stage in self._attacks]
+        sampled = self._sampled(protected.queries)
+        if len(sampled) == len(protected.queries):  # as runs without samples had it
+            return identity.fingerprint(whole)
+        return identity.fingerprint([*whole, [query.id for query in sampled]])
+
+    def is_covered(self, recorded: str | None, protected: ProtectedImages) -> bool:
+        """Whether an evaluation of this identity, of all images or of the same sample, has the answers."""
+        whole = identity.fingerprint([self._settings(stage, protected) for stage in self._attacks])
+        return recorded in (whole, self.identity(protected))
+
+    def _sampled(self, queries: list[QueryImage]) -> list[QueryImage]:
+        """Those with the smallest keys, drawn for their ids, so that a larger sample holds a smaller one."""
+        most = self._config.most_sampled
+        if most is None or len(queries) <= most:
+            return queries
+        drawn = sorted(queries, key=lambda query: seed_for(self._seed, query.id, "evaluation sample"))
+        chosen = {query.id for query in drawn[:most]}
+        return [query for query in queries if query.id in chosen]
 
     def run(self, protected: ProtectedImages, workers: int, threads: int) -> dict[str, Any]:
         """Evaluate what is not on record yet and write the CSVs.
@@ -132,15 +151,19 @@ class EvaluationHarness:
             threads: images described at the same time.
 
         Returns:
-            Figures of each stage and counts of failed attacks, for ``run.json``.
+            Figures of each stage, counts of failed attacks, and how many images were attacked, for
+            ``run.json``.
         """
+        queries = self._sampled(protected.queries) if self._attacks else []
+        sample = {"sample": {"evaluated": len(queries), "released": len(protected.queries)}}
+        protected = replace(protected, queries=queries)
         with ExitStack() as journals:
             stages = [
                 journals.enter_context(closing(self._stage(stage, protected)))
                 for stage in (self._attacks if protected.queries else ())
             ]
             self._answer(stages, workers, threads)
-            return self._write(stages)
+            return self._write(stages) | sample
 
     def _stage(self, stage: str, protected: ProtectedImages) -> EvaluationStage:
         more = [] if stage == RETRIEVAL else self._non_matching

@@ -45,6 +45,12 @@ class Run:
         """Whether the attacks were the grid of ``--use_attacks_2``."""
         return bool(self.content.get("config", {}).get("evaluation", {}).get("use_attacks_2", False))
 
+    @property
+    def evaluated(self) -> int:
+        """How many images were attacked; all that were released, in runs that do not say."""
+        sample = self.content.get("sample", {})
+        return int(sample.get("evaluated", len(self.released)))
+
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """``manifest.csv``, one row per input; ids are int64, texts are never missing."""

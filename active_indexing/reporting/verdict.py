@@ -42,7 +42,7 @@ def verdict(runs: list[Run], table: pd.DataFrame) -> Verdict:
     row = table.loc[[MEAN]].iloc[0]
     attacks = sum(1 for name, _ in table.index if not name.startswith("mean of"))
     pair = baseline_and_best([run for run in runs if run.name in table.columns])
-    where = f"{_many(len(shown.released), 'image')}, {_many(attacks, 'attack')}"
+    where = f"{_evaluated(shown)}, {_many(attacks, 'attack')}"
     if pair is None:
         recall = f"{_percent(row[shown.name])}" if shown.name in table.columns else f"{_percent(row.iloc[1])}"
         low, high = (_percent(row[end]) for end in ("low", "high")) if "low" in row else ("", "")
@@ -74,6 +74,11 @@ def main_run(runs: list[Run]) -> Run:
 
 def _many(count: int, name: str) -> str:
     return f"{count:,} {name}{'s' if count != 1 else ''}"
+
+
+def _evaluated(run: Run) -> str:
+    released = _many(len(run.released), "image")
+    return released if run.evaluated == len(run.released) else f"{run.evaluated:,} of {released}, drawn by id"
 
 
 def _quality(run: Run) -> str:

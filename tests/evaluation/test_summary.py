@@ -80,6 +80,7 @@ def content(**more: object) -> dict:
         "config": {"active": True},
         "quality": quality,
         "failed_attacks": {},
+        "sample": {"evaluated": 1, "released": 1},
         "seconds": {"release": 1.25},
     }
     return base | more
@@ -90,6 +91,13 @@ def test_the_summary_counts_what_was_skipped_and_where_the_reasons_are() -> None
     text = summary_text(content(quality=quality), Path("out"))
     assert text.startswith("active: 0 images released, 1 skipped (manifest.csv says why)\n")
     assert text.endswith("time: release 1.2 s\neverything is in out")
+
+
+def test_the_summary_says_when_only_a_sample_was_evaluated() -> None:
+    told = "evaluated: 200 of 5,000 images, drawn by id (--eval_sample all for every one)"
+    assert told in summary_text(content(sample={"evaluated": 200, "released": 5000}), Path("out"))
+    assert "evaluated:" not in summary_text(content(), Path("out"))
+    assert "evaluated:" not in summary_text(content(sample={"evaluated": 0, "released": 5}), Path("out"))
 
 
 def test_the_summary_shows_recall_copy_detection_and_failed_attacks() -> None:
