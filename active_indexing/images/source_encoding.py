@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from PIL import JpegImagePlugin
@@ -22,6 +23,7 @@ class SourceFile:
         progressive: a progressive JPEG.
         grey: a JPEG of one component, or a PNG of grey levels.
         lossless: a lossless WebP.
+        size: bytes of the file; 0 when there was no file. No part of how pixels are stored.
     """
 
     format: str = ""
@@ -30,6 +32,7 @@ class SourceFile:
     progressive: bool = False
     grey: bool = False
     lossless: bool = False
+    size: int = field(default=0, compare=False)
 
 
 GREY_MODES = ("1", "L", "LA", "I;16", "I")  # Pillow's, of PNG files without colours
@@ -42,17 +45,19 @@ def source_file(image: Any, file: BinaryIO) -> SourceFile:
         image: the file opened by Pillow.
         file: the same file; its position is changed.
     """
+    size = file.seek(0, os.SEEK_END)
     if image.format == "WEBP":
-        return SourceFile(format="WEBP", lossless=_is_lossless_webp(file))
+        return SourceFile(format="WEBP", lossless=_is_lossless_webp(file), size=size)
     if image.format not in ("JPEG", "MPO"):
         grey = image.format == "PNG" and image.mode in GREY_MODES
-        return SourceFile(format=image.format or "", grey=grey)
+        return SourceFile(format=image.format or "", grey=grey, size=size)
     return SourceFile(
         format="JPEG",
         tables=_tables(image) if image.layers in (1, 3) else (),
         subsampling={1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "4:4:4"),
         progressive=bool(image.info.get("progressive")),
         grey=image.layers == 1,
+        size=size,
     )
 
 

@@ -26,6 +26,7 @@ from active_indexing.descriptors.network_input import shrunk
 from active_indexing.images import decoding, encoding
 from active_indexing.images.picture import Picture
 from active_indexing.images.privacy import released_metadata
+from active_indexing.images.source_encoding import SourceFile
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.threads import MicroBatcher, SharedBudget
 from active_indexing.records import ManifestRow, SourceImage
@@ -34,6 +35,11 @@ from active_indexing.release.damage import measured
 
 PIXELS_AT_ONCE = 32_000_000
 """Pixels of all images that are optimised at the same time, a few GB; a larger image is done alone."""
+
+GROWTH = 1.5
+"""A losslessly compressed source whose released PNG is more times as large is told: palettes and flat areas
+compress to little, and what activation adds does not. A JPEG always grows as a PNG: that is not told."""
+_COMPRESSED_WITHOUT_LOSS = ("PNG", "GIF", "WEBP")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,10 @@ class Released:
 
     row: ManifestRow
     entries: np.ndarray | None
+
+
+Keep = Callable[[str, bytes], Picture]
+"""Puts a released file (name, content) where it belongs, and gives back what can be read there."""
 
 
 class _Diverged(ArithmeticError):
@@ -100,10 +110,42 @@ class ImageReleaser:
         Returns:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
         """
+
+        def keep(name: str, content: bytes) -> Picture:
+            write_bytes(self._folder / name, content)
+            return decoding.read(self._folder / name)
+
+        return self._released(source, lambda: decoding.read(source.path), names, keep)
+
+    def release_bytes(
+        self, source: SourceImage, content: bytes, names: Sequence[str]
+    ) -> tuple[Released, bytes]:
+        """The same for an image in memory; nothing is written.
+
+        Args:
+            source: id, path and name of the image; the path is not read.
+            content: bytes of its file.
+            names: as for :meth:`release`; the row names one of them.
+
+        Returns:
+            What became of it, and the bytes of the released file, empty when it was skipped.
+        """
+        released = b""
+
+        def keep(_: str, made: bytes) -> Picture:
+            nonlocal released
+            released = made
+            return decoding.read_bytes(made)
+
+        return self._released(source, lambda: decoding.read_bytes(content), names, keep), released
+
+    def _released(
+        self, source: SourceImage, read: Callable[[], Picture], names: Sequence[str], keep: Keep
+    ) -> Released:
         try:
-            picture = decoding.read(source.path)
+            picture = read()
             with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
-                return self._release(source, picture, names)
+                return self._release(source, picture, names, keep)
         except (decoding.UnreadableImage, _Diverged) as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:
@@ -112,11 +154,11 @@ class ImageReleaser:
             reason = "not enough memory for an image of this size"
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
-    def _release(self, source: SourceImage, picture: Picture, names: Sequence[str]) -> Released:
+    def _release(self, source: SourceImage, picture: Picture, names: Sequence[str], keep: Keep) -> Released:
         picture = replace(picture, metadata=released_metadata(picture.metadata, self._config.metadata))
         original = self._describe(picture.srgb)
-        keep = self._config.save_format == "same"
-        plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=keep)
+        same = self._config.save_format == "same"
+        plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=same)
 
         def encoded(pixels: np.ndarray) -> bytes:
             return encoding.encode(pixels, picture.alpha, plan.metadata, plan.encoding)
@@ -130,9 +172,9 @@ class ImageReleaser:
             result = self._result(source, picture, original)
             pixels, told = _moved(picture, result, finish)
             entry, notes = result.entry, [*notes, *told]
-        path = self._folder / plan.name
-        write_bytes(path, encoded(pixels))
-        shipped = decoding.read(path)
+        content = encoded(pixels)
+        notes += _growth(picture.file, len(content), plan.encoding.format)
+        shipped = keep(plan.name, content)
         plain = picture.native if finish is None else finish(picture.native)
         before, after = self._cell(original), self._cell(self._describe(shipped.srgb))
         height, width = picture.native.shape[:2]
@@ -186,6 +228,14 @@ def _moved(
         if abs(met - asked) > MISS:
             notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")
     return perturbed(native, change, strength), [*result.notes, *notes]
+
+
+def _growth(source: SourceFile, size: int, format: str) -> list[str]:
+    """What to tell of a graphic that is much larger as it is released."""
+    compressed = source.format in _COMPRESSED_WITHOUT_LOSS and (source.format != "WEBP" or source.lossless)
+    if format != "png" or not compressed or size <= GROWTH * source.size:
+        return []
+    return [f"the file is {size / source.size:.1f} times as large ({source.size:,} to {size:,} bytes)"]
 
 
 def _out_of_memory(error: Exception) -> bool:

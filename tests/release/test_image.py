@@ -202,7 +202,11 @@ def test_what_decoding_had_to_change_is_noted(manifest: pd.DataFrame) -> None:
 def told_of_file(reason: str | float) -> str:
     """What a reason says about the file, without how well the image can be protected."""
     parts = str(reason).replace("nan", "").split("; ")
-    return "; ".join(part for part in parts if not re.match(r"hard to protect|\S+ dB instead of", part))
+    return "; ".join(
+        part
+        for part in parts
+        if not re.match(r"hard to protect|\S+ dB instead of|the file is \S+ times", part)
+    )
 
 
 def test_released_images_are_the_ones_evaluated(manifest: pd.DataFrame, output: Path) -> None:
@@ -302,3 +306,26 @@ def test_a_quality_is_that_of_every_lossy_release(mixed: dict[str, Any], tmp_pat
     wanted = decoding.read_bytes(encoded(colour(), "JPEG", quality=35)).file
     assert decoding.read(tmp_path / "imgs" / "photo.jpg").file == wanted
     assert decoding.read(tmp_path / "imgs" / "shot.webp").file.lossless
+
+
+def test_a_graphic_that_grows_as_png_is_told_and_a_photo_is_not(
+    mixed: dict[str, Any], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    graphic = Image.fromarray(RNG.integers(0, 4, (64, 64), dtype=np.uint8), "P")  # two bits a pixel
+    graphic.putpalette([20, 60, 90, 200, 40, 10, 90, 220, 40, 240, 230, 20])
+    graphic.save(photos / "chart.png", optimize=True)
+    graphic.save(photos / "chart.gif")
+    colour().save(photos / "photo.png")
+    colour().save(photos / "photo.jpg")  # as a PNG it grows too, as every JPEG does
+    assert main.main(flags(mixed | {"data_dir": photos, "output_dir": tmp_path / "out"})) == 0
+    rows = pd.read_csv(tmp_path / "out" / "manifest.csv", keep_default_na=False).set_index("source")
+    for name in ("chart.png", "chart.gif"):
+        row = rows.loc[str(photos / name)]
+        before, after = (photos / name).stat().st_size, (tmp_path / "out" / row["released"]).stat().st_size
+        assert after > 1.5 * before
+        told = f"the file is {after / before:.1f} times as large ({before:,} to {after:,} bytes)"
+        assert told in row["reason"].split("; ")
+    for name in ("photo.png", "photo.jpg"):
+        assert "times as large" not in rows["reason"][str(photos / name)]
