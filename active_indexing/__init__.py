@@ -8,20 +8,44 @@ What the command line does, from Python, with the same settings and defaults::
     active = active_indexing.activate("photos", "output/active", iterations=20, target="ori_ft")
     active.content["retrieval"]  # recall per attack; the CSVs lie in active.output_dir
 
+And on pictures (paths, bytes, images of Pillow, arrays, tensors), without a file being written::
+
+    index = active_indexing.Index()
+    released = active_indexing.activate(picture, index)
+    index.add(released.entries, released.id)
+    index.search(copy_of_the_picture)[0].ids
+
 Importing this package loads neither torch nor faiss; the first call does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from active_indexing.config import RunConfig, configure
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from active_indexing.api.index import AnyImage, Index
+    from active_indexing.api.release import Quality, ReleasedImage
     from active_indexing.pipeline import RunSummary
 
-__all__ = ["RunConfig", "__version__", "activate", "baseline", "configure", "run"]
+__all__ = [
+    "Index",
+    "Quality",
+    "ReleasedImage",
+    "RunConfig",
+    "__version__",
+    "activate",
+    "baseline",
+    "configure",
+    "describe",
+    "run",
+]
 __version__ = "0.2.0"
 
 
@@ -41,23 +65,71 @@ def run(config: RunConfig) -> RunSummary:
     return run_pipeline(config)
 
 
-def activate(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary:
+@overload
+def activate(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
+@overload
+def activate(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+def activate(data_dir: Any, output_dir: Any, **settings: Any) -> RunSummary | ReleasedImage:
     """Activate a folder of images, attack the released files and search them (``--active True``).
 
-    Args:
-        data_dir: folder of images to protect, or one image; never written to.
-        output_dir: where everything is written.
-        **settings: named like the flags of ``main.py``.
-    """
-    return run(configure(data_dir=data_dir, output_dir=output_dir, **settings, active=True))
-
-
-def baseline(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary:
-    """The same run with the images as they are (``--active False``), to compare with ``activate``.
+    With an :class:`Index` in place of the output folder: activate one picture for it; nothing is written.
 
     Args:
-        data_dir: folder of images, or one image; never written to.
-        output_dir: where everything is written.
-        **settings: named like the flags of ``main.py``.
+        data_dir: folder of images to protect, or one image; never written to. With an index: a path, the
+            bytes of a file, an image of Pillow, (H, W, 3) uint8 sRGB, or a tensor (3, H, W).
+        output_dir: where everything is written, or an index.
+        **settings: named like the flags of ``main.py``; of a picture also ``image_id``, see ``api.release``.
+
+    Raises:
+        ValueError: settings out of their range, or a picture that can't be released, with the reason.
+        TypeError: something else in place of a path, a picture or an index.
     """
-    return run(configure(data_dir=data_dir, output_dir=output_dir, **settings, active=False))
+    return _released(data_dir, output_dir, settings, active=True)
+
+
+@overload
+def baseline(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
+@overload
+def baseline(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+def baseline(data_dir: Any, output_dir: Any, **settings: Any) -> RunSummary | ReleasedImage:
+    """The same with the images as they are (``--active False``), to compare with ``activate``."""
+    return _released(data_dir, output_dir, settings, active=False)
+
+
+def describe(images: AnyImage | Sequence[AnyImage], index: Index | None = None) -> np.ndarray:
+    """Descriptors of pictures, the same in every process and whichever others are described.
+
+    Args:
+        images: a picture in any of the forms that ``activate`` takes, or N of them in a list.
+        index: whose descriptor is meant; absent: the default descriptor.
+
+    Returns:
+        (D,) float32 of unit norm, or (N, D) of a list.
+
+    Raises:
+        ValueError: a picture that cannot be read, or of another shape or type than expected.
+        TypeError: no picture at all.
+    """
+    from active_indexing.api import index as api
+
+    return api.describe(images, index)
+
+
+def _released(
+    data_dir: Any, output_dir: Any, settings: dict[str, Any], *, active: bool
+) -> RunSummary | ReleasedImage:
+    if isinstance(data_dir, str | Path) and isinstance(output_dir, str | Path):
+        return run(configure(data_dir=data_dir, output_dir=output_dir, **settings, active=active))
+    from active_indexing.api.release import release
+
+    return release(data_dir, output_dir, active=active, **settings)
+
+
+_LAZY = {"Index": "index", "ReleasedImage": "release", "Quality": "release"}
+"""Class to the module of ``api`` that has it: importing one loads torch."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.api.{_LAZY[name]}"), name)

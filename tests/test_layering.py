@@ -31,7 +31,7 @@ LINES = (
     ("release", "evaluation", "query"),
     ("config",),
     ("store_run",),
-    ("pipeline",),
+    ("pipeline", "api"),
     ("",),  # the package itself
     ("cli",),
 )
@@ -63,6 +63,7 @@ DOORS = {
     "sqlite3": {"store.database"},
     "PIL": {
         "images",
+        "api.release",
         "cli.thief",
         "attacks",
         "training.augmentations",

@@ -77,6 +77,17 @@ def test_the_commands_of_the_store_work_in_their_order(workplace: Path) -> None:
     assert (workplace / "found" / "page.html").read_text().count("data:image/jpeg") == 4
 
 
+def test_the_example_in_python_works(workplace: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert (workplace / "mine.index").is_file()
+    with Image.open(workplace / "cat.png") as image:
+        assert image.size == (96, 96)
+
+
 def test_the_table_of_outputs_names_what_a_run_writes(workplace: Path) -> None:
     shown = set(re.findall(r"^\| `([\w.]+)/?` \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
     written = {path.name for path in (workplace / "own_index").iterdir() if not path.name.startswith(".")}

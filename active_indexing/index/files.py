@@ -62,6 +62,17 @@ def load(
     return index, made_from
 
 
+def made_from(path: Path) -> dict[str, Any]:
+    """What the side-car of an index file says it was made from.
+
+    Raises:
+        IndexFileError: there is no whole side-car.
+        FileNotFoundError: there is no index file.
+    """
+    regular_file(path, "index file", "give the .index file that was saved")
+    return _side_car(path, path.with_suffix(".json"))[0]
+
+
 def _side_car(path: Path, side_car: Path) -> tuple[dict[str, Any], str]:
     if not side_car.exists():
         raise IndexFileError(f"{path} has no {side_car.name} that says what made it")

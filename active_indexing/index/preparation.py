@@ -55,7 +55,7 @@ def prepare_index(
         ValueError: anything that does not fit together; nothing is written then.
         FileNotFoundError: a descriptor file is missing.
     """
-    references = _opened(config.fts_reference_path, dim, descriptor)
+    references = open_fitting(config.fts_reference_path, dim, descriptor)
     names = None if references is None else reference_names(references.path, len(references))
     index, inputs, path = _trained(config, dim, descriptor, references, seed)
     first = index.ntotal  # the embedded index already holds 0 ... ntotal - 1
@@ -66,7 +66,13 @@ def prepare_index(
     return PreparedIndex(index, inputs, names, first, path)
 
 
-def _opened(path: Path | None, dim: int, descriptor: str) -> DescriptorMatrix | None:
+def open_fitting(path: Path | None, dim: int, descriptor: str) -> DescriptorMatrix | None:
+    """Open a file of descriptors, and refuse one of another descriptor; ``None`` stays ``None``.
+
+    Raises:
+        ValueError: another dimension, or another descriptor.
+        FileNotFoundError: no such file.
+    """
     if path is None:
         return None
     file = open_descriptors(path)
@@ -87,7 +93,7 @@ def _trained(
     config: IndexConfig, dim: int, descriptor: str, references: DescriptorMatrix | None, seed: int
 ) -> tuple[VectorIndex, dict[str, Any], Path | None]:
     index = new_index(config.idx_factory, config.quant, dim)
-    training = _opened(config.fts_training_path, dim, descriptor)
+    training = open_fitting(config.fts_training_path, dim, descriptor)
     inputs = {"factory": config.idx_factory, "quant": config.quant, "dim": dim, "descriptor": descriptor}
     if not index.needs_training:
         return index, inputs, None

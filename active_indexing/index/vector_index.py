@@ -56,6 +56,13 @@ class VectorIndex:
         return int(self._index.ntotal)
 
     @property
+    def ids(self) -> np.ndarray:
+        """Ids (N,) int64 of all entries, in no order."""
+        entries: Any = self._entries
+        kept = entries is self._index
+        return faiss_parts.stored_ids(entries) if kept else faiss.vector_to_array(entries.id_map)
+
+    @property
     def needs_training(self) -> bool:
         """Whether the index must see training descriptors before anything can be added."""
         return not self._index.is_trained

@@ -1,0 +1,1 @@
+"""Pictures in, pictures out: activation, description and search from Python."""
