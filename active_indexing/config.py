@@ -45,8 +45,8 @@ class RunConfig:
     seed: int = setting(0, "seeds everything random")
     batch_size: int = setting(
         16,
-        "images that are moved together on an accelerator, fewer when its memory is too small; on a "
-        "CPU images are moved one by one and only --debug counts them",
+        "images that are moved together on an accelerator, fewer when its memory is too small; on a CPU, and "
+        "by --method published everywhere, images are moved one by one and only --debug counts them",
     )
     save_imgs: bool = setting(
         True, "keep the released images; otherwise they are removed after the evaluation"

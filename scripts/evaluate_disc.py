@@ -8,7 +8,8 @@ r"""Copy detection on DISC21 by the rules of the Image Similarity Challenge 2021
 Descriptors are extracted from image folders, or read from files: HDF5 (vectors and image_names, also in
 parts), or .npy and .pth with filenames.txt beside them. Every codec is tried with every score
 normalisation; each prints its results and writes its predictions, and disc_metrics.csv in OUT has one row
-for each, with 95 % bootstrap intervals over queries. Unnormalised scores are minus squared L2 distances.
+for each, with 95 % bootstrap intervals over queries. Unnormalised scores are minus squared L2 distances, or
+inner products with --ip.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.cli import flags
 from active_indexing.evaluation.protocols import disc, predictions
 from active_indexing.evaluation.protocols.codecs import default_codecs
+from active_indexing.evaluation.protocols.curve_file import check_curve_path, write_curves
 from active_indexing.evaluation.protocols.predictions import GroundTruth
 from active_indexing.evaluation.protocols.score_normalization import (
     ScoreNormalization,
     parse_score_normalization,
 )
 from active_indexing.extraction.named_descriptors import open_set
+from active_indexing.extras import MissingExtraError
 from active_indexing.metrics.bootstrap import REPLICATES
 
 METRICS_FILE = "disc_metrics.csv"
@@ -57,8 +60,21 @@ def parser() -> argparse.ArgumentParser:
     )
     built.add_argument("--k", type=int, default=10, help="candidates per query, default: %(default)s")
     built.add_argument(
-        "--global_candidates", action="store_true", help="the best pairs of all queries together"
+        "--global_candidates",
+        type=flags.boolean,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="BOOL",
+        help="the best pairs of all queries together",
     )
+    built.add_argument(
+        "--ip", action="store_true", help="plain scores are inner products, not minus squared L2 distances"
+    )
+    built.add_argument(
+        "--pr_curve_filepath", type=Path, help="write the curves to this .csv, .png, .pdf or .svg"
+    )
+    built.add_argument("--title", default="", help="of the picture of the curves")
     built.add_argument("--metadata", help="text for a column of its own")
     built.add_argument(
         "--ref_column", choices=predictions.REFERENCE_COLUMNS, default=predictions.REFERENCE_COLUMNS[0]
@@ -73,10 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; 2 when something must be put right first, 1 when no codec could be used."""
     arguments = parser().parse_args(argv)
     try:
+        if arguments.pr_curve_filepath is not None:
+            check_curve_path(arguments.pr_curve_filepath)
         if arguments.preds_filepath is not None:
             return _measure_file(arguments)
         return _search_and_measure(arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -85,6 +103,7 @@ def _measure_file(arguments: argparse.Namespace) -> int:
     truth = _truth(arguments)
     read = predictions.read_predictions(arguments.preds_filepath)
     _print(disc.evaluate(read, truth, replicates=arguments.bootstrap, seed=arguments.seed))
+    _write_curves(arguments, {arguments.preds_filepath.name: disc.curve(read, truth)})
     return 0
 
 
@@ -100,7 +119,7 @@ def _search_and_measure(arguments: argparse.Namespace) -> int:
         print(
             f"note: {lost:,} matches have an image without descriptor; they count as missed", file=sys.stderr
         )
-    rows = []
+    rows, curves = [], {}
     for codec in _codecs(arguments, data):
         try:
             encoded = disc.encode(data, codec)
@@ -108,9 +127,11 @@ def _search_and_measure(arguments: argparse.Namespace) -> int:
             print(f"codec {codec} skipped: {error}", file=sys.stderr)
             continue
         for normalization in normalizations:
-            result = _one(arguments, encoded, truth, codec, normalization, device)
+            result, curve = _one(arguments, encoded, truth, codec, normalization, device)
+            curves[f"{codec} {_name(normalization)}"] = curve
             rows.append((codec, _name(normalization), result))
     _write(arguments, rows)
+    _write_curves(arguments, curves)
     return 0 if rows else 1
 
 
@@ -121,9 +142,14 @@ def _one(
     codec: str,
     normalization: ScoreNormalization | None,
     device: torch.device,
-) -> disc.DiscResult:
+) -> tuple[disc.DiscResult, disc.Curve]:
     predicted = disc.predict(
-        data, normalization, k=arguments.k, global_candidates=arguments.global_candidates, device=device
+        data,
+        normalization,
+        k=arguments.k,
+        global_candidates=arguments.global_candidates,
+        inner_product=arguments.ip,
+        device=device,
     )
     path = arguments.output_dir / f"predictions_codec={codec}_norm={_name(normalization)}.csv"
     predictions.write_predictions(path, predicted, arguments.ref_column)
@@ -132,7 +158,13 @@ def _one(
     )
     print(f"codec {codec}, score normalisation {_name(normalization)}")
     _print(result)
-    return result
+    return result, disc.curve(predicted, truth)
+
+
+def _write_curves(arguments: argparse.Namespace, curves: dict[str, disc.Curve]) -> None:
+    if arguments.pr_curve_filepath is not None:
+        write_curves(arguments.pr_curve_filepath, curves, arguments.title)
+        print(f"the precision-recall curves are {arguments.pr_curve_filepath}")
 
 
 def _write(arguments: argparse.Namespace, rows: list[tuple[str, str, disc.DiscResult]]) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from active_indexing.descriptors.config import DescriptorConfig
+from active_indexing.descriptors.config import RESIZES, DescriptorConfig
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,14 @@ def parser() -> argparse.ArgumentParser:
     )
     built.add_argument("--model_path", type=Path, help="weights or TorchScript file")
     built.add_argument("--resize_size", type=int, help="network input in pixels (default: the model's own)")
-    built.add_argument("--batch_size", type=int, default=256, help="default: %(default)s")
+    built.add_argument(
+        "--resize",
+        choices=RESIZES,
+        help="what that size is the edge of (default: the model's own, mostly square)",
+    )
+    built.add_argument(
+        "--batch_size", type=int, default=256, help="images per pass of the network (default: %(default)s)"
+    )
     built.add_argument(
         "--workers", type=int, default=_cores(), help="processes that decode (default: one per core; 0: none)"
     )
@@ -68,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             model_name=arguments.model_name,
             model_path=arguments.model_path,
             resize_size=arguments.resize_size,
+            resize=arguments.resize,
         )
         source = open_source(arguments.data_dir)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -97,6 +97,7 @@ def test_a_strength_is_a_quality_that_is_seen(setting: dict[str, Any], quality: 
         ({"scaling": 0.0}, "--scaling must be positive, got 0.0"),
         ({"scaling": float("nan")}, "--scaling must be a finite number, got nan"),
         ({"lambda_f": float("inf")}, "--lambda_f must be a finite number, got inf"),
+        ({"resize": "fit"}, "--resize must be one of square, short_edge, long_edge, got 'fit'"),
         ({"loss_batch": 0}, "--loss_batch must be at least 1, got 0"),
         ({"lambda_i": float("nan")}, "--lambda_i must be a finite number, got nan"),
         ({"lambda_f": 1e300}, r"--lambda_f must be a finite number, got 1e\+300 \(at most 1e\+38\)"),

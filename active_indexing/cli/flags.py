@@ -83,7 +83,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     add_settings(parser, DescriptorConfig)
     parser.add_argument(
-        "--batch_size", type=int, default=FolderExtractor.batch_size, help="default: %(default)s"
+        "--batch_size",
+        type=int,
+        default=FolderExtractor.batch_size,
+        help="images per pass of the network (default: %(default)s)",
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument(
@@ -100,6 +103,6 @@ def describer(arguments: argparse.Namespace, folder: Path, device: torch.device)
     from active_indexing.extraction.folders import FolderExtractor
 
     config = DescriptorConfig(
-        model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
+        **{each.name: getattr(arguments, each.name) for each in fields(DescriptorConfig)}
     )
     return FolderExtractor(folder, config, device, arguments.batch_size, arguments.workers)

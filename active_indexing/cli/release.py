@@ -33,7 +33,7 @@ _WITHOUT = (
     "nprobe",
 )
 _FROZEN = ("active", "method", "entries", "idx_factory", "quant", "fts_training_path", "fts_reference_path",
-           "model_name", "model_path", "resize_size")  # fmt: skip
+           "model_name", "model_path", "resize_size", "resize")  # fmt: skip
 
 
 def add_parser(parser: Parser) -> None:

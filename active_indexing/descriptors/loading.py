@@ -67,6 +67,8 @@ def load_descriptor(config: DescriptorConfig, device: torch.device) -> Descripto
     preprocessing = found.preprocessing
     if config.resize_size is not None:
         preprocessing = replace(preprocessing, size=config.resize_size)
+    if config.resize is not None:
+        preprocessing = replace(preprocessing, resize=config.resize)  # type: ignore[arg-type]  # is checked
     descriptor = Descriptor(
         found.network.to(device), preprocessing, model=found.model, architecture=found.architecture
     )

@@ -95,7 +95,7 @@ def fit_postprocessing(
     """Fit to vectors of images that are neither protected nor queries.
 
     Args:
-        descriptors: (N, D) float32, N > D, may be memory-mapped.
+        descriptors: (N, D) float32, N > K, may be memory-mapped.
         descriptor: fingerprint of the descriptor they come from.
         dim: K <= D directions of most variance; ``None`` keeps all.
         power: each direction is divided by its variance to this power; 0.5 makes all variances 1
@@ -110,8 +110,8 @@ def fit_postprocessing(
         raise ValueError(
             f"post-processing to {dim} dimensions needs descriptors of at least as many, got {width}."
         )
-    if count <= width:
-        raise ValueError(f"fitting {width} directions needs more than {width} descriptors, got {count}.")
+    if count <= kept:  # of their mean N descriptors differ in N - 1 directions at most
+        raise ValueError(f"fitting {kept} directions needs more than {kept} descriptors, got {count}.")
     mean = sum(chunk.sum(axis=0, dtype=np.float64) for _, chunk in _chunks(descriptors)) / count
     scatter = np.zeros((width, width))
     for _, chunk in _chunks(descriptors):

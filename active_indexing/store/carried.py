@@ -39,6 +39,8 @@ def carried_descriptor(config: DescriptorConfig) -> Carried:
         "resize_size": config.resize_size,
         "file": None,
     }
+    if config.resize is not None:
+        loading["resize"] = config.resize
     if path is None:
         return Carried((), loading)
     name = f"descriptor{path.suffix}"
@@ -61,7 +63,10 @@ def load_carried_descriptor(store: Store, device: torch.device) -> Descriptor:
     file = carried.get("file")
     path: Path | None = None if file is None else store.folder / CONTRACT_FOLDER / file
     config = DescriptorConfig(
-        model_name=carried.get("model_name"), model_path=path, resize_size=carried.get("resize_size")
+        model_name=carried.get("model_name"),
+        model_path=path,
+        resize_size=carried.get("resize_size"),
+        resize=carried.get("resize"),
     )
     try:
         descriptor = load_descriptor(config, device)

@@ -72,6 +72,17 @@ def test_a_torchscript_file_needs_no_name(
     assert torch.equal(descriptor(pixels), expected)
 
 
+@pytest.mark.parametrize("resize", ["square", "short_edge", "long_edge"])
+def test_resize_says_what_the_size_is_the_edge_of(own_file: Path, pixels: torch.Tensor, resize: str) -> None:
+    plain = load_descriptor(DescriptorConfig(model_path=own_file), CPU)
+    descriptor = load_descriptor(DescriptorConfig(model_path=own_file, resize_size=20, resize=resize), CPU)
+    preprocessing = Preprocessing(20, resize)  # type: ignore[arg-type]
+    assert (descriptor.name, descriptor.preprocessing) == (f"mine@{preprocessing.name}", preprocessing)
+    assert descriptor.fingerprint != plain.fingerprint
+    expected = nn.functional.normalize(tiny_network()(preprocessing(pixels)))
+    torch.testing.assert_close(descriptor(pixels), expected, atol=5e-4, rtol=0)  # the file holds float16
+
+
 @pytest.mark.parametrize("kind", ["own_file", "scripted_file"])
 def test_resize_size_overrides_any_and_changes_name_and_fingerprint(
     kind: str, request: pytest.FixtureRequest

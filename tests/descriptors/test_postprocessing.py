@@ -64,6 +64,18 @@ def test_fewer_dimensions_are_the_first_of_all(dim: int, power: float) -> None:
     assert np.linalg.norm(few.apply_to(vectors(50, seed=1)), axis=1) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_fewer_vectors_than_dimensions_give_the_directions_they_have(power: float) -> None:
+    # 5 vectors of 6 values differ in 4 directions: an oracle by singular values instead of the covariance.
+    data = vectors(5)
+    few = fitted(4, power, data=data)
+    centred = (data - data.mean(axis=0)).astype(np.float64)
+    _, values, directions = np.linalg.svd(centred, full_matrices=False)
+    rotated = centred @ directions[:4].T / (values[:4] / 5**0.5) ** (2 * power)
+    expected = rotated / np.linalg.norm(rotated, axis=1, keepdims=True)
+    np.testing.assert_allclose(few.apply_to(data) @ few.apply_to(data).T, expected @ expected.T, atol=1e-4)
+
+
 def test_chunks_do_not_change_the_fit_or_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted()
     expected = whole.apply_to(vectors())
@@ -113,6 +125,8 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 def test_what_can_not_be_fitted_says_why() -> None:
     with pytest.raises(ValueError, match="needs more than 6 descriptors, got 6"):
         fitted(data=vectors(6))
+    with pytest.raises(ValueError, match="fitting 4 directions needs more than 4 descriptors, got 4"):
+        fitted(4, data=vectors(4))
     with pytest.raises(ValueError, match="to 7 dimensions needs descriptors of at least as many, got 6"):
         fitted(7)
     broken = vectors()

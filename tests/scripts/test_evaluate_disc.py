@@ -133,6 +133,75 @@ def test_score_normalisation_puts_the_right_pair_first(
     assert "uAP: 1, 95 % interval" in printed
 
 
+def scores(folder: Path) -> dict[str, float]:
+    rows = (folder / "predictions_codec=Flat_norm=None.csv").read_text().splitlines()[1:]
+    return {row[:5]: float(row.split(",")[2]) for row in rows}
+
+
+def test_ip_ranks_plain_inner_products_as_the_challenge_program_does(
+    vectors: list[str], tmp_path: Path
+) -> None:
+    command = [*vectors, "--codecs", "Flat", "--score_norm", "none", "--k", "2"]
+    assert evaluate_disc.main([*command, "--ip"]) == 0
+    expected = {"Q0,R0": 0.8, "Q1,R0": 0.9**0.5, "Q0,R1": -0.6, "Q1,R1": -(0.1**0.5)}
+    assert scores(tmp_path / "out") == pytest.approx(expected, abs=1e-6)
+    assert evaluate_disc.main(command) == 0
+    # The vectors have length 1: |q - r|^2 = 2 - 2 q r.
+    assert scores(tmp_path / "out") == pytest.approx({k: 2 * v - 2 for k, v in expected.items()}, abs=1e-6)
+
+
+def test_curves_are_written_as_a_table_or_a_picture(vectors: list[str], tmp_path: Path) -> None:
+    command = [*vectors, "--codecs", "Flat", "--k", "1", "--score_norm", "none;1.0[0]", "--title", "toy"]
+    table = tmp_path / "curves" / "pr.csv"
+    assert evaluate_disc.main([*command, "--pr_curve_filepath", str(table)]) == 0
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    # Without normalisation query 1, which has no match, is the nearest: the right pair is the second of two.
+    assert [(row["curve"], row["recall"], row["precision"]) for row in rows] == [
+        ("Flat None", "1.0", "0.5"),
+        ("Flat 1.00[0,0]", "1.0", "1.0"),
+    ]
+    assert float(rows[0]["threshold"]) == pytest.approx(-0.4, abs=1e-6)
+    picture = tmp_path / "pr.png"
+    assert evaluate_disc.main([*command, "--pr_curve_filepath", str(picture)]) == 0
+    with Image.open(picture) as opened:
+        assert opened.size == (600, 450)
+    predicted = tmp_path / "out" / "predictions_codec=Flat_norm=None.csv"
+    measured = ["--preds_filepath", str(predicted), "--gt_filepath", str(tmp_path / "truth.csv"), *CHEAP]
+    assert evaluate_disc.main([*measured, "--pr_curve_filepath", str(table)]) == 0
+    assert "predictions_codec=Flat_norm=None.csv,1.0,0.5,-0.4" in table.read_text()
+
+
+def test_a_curve_of_no_known_format_is_refused_before_any_work(
+    vectors: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_disc.main([*vectors, "--pr_curve_filepath", "pr.gif"]) == 2
+    assert "--pr_curve_filepath pr.gif must end in .csv, .png, .pdf, .svg." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("=true", ["Q0", "Q2"]), ("=False", ["Q0", "Q1", "Q2"]), ("", ["Q0", "Q2"])]
+)
+def test_global_candidates_is_a_boolean_as_published(tmp_path: Path, text: str, found: list[str]) -> None:
+    queries = a_set(tmp_path / "q.h5", "Q", [[1.0, 0.0], [-1.0, 0.0], [0.9, 0.1]])
+    references = a_set(tmp_path / "r.h5", "R", [[1.0, 0.0], [0.9, 0.1]])
+    (tmp_path / "truth.csv").write_text("Q0,R0\n")
+    files = ["--query_descs", queries, "--db_descs", references, "--gt_filepath", str(tmp_path / "truth.csv")]
+    command = [*files, "--output_dir", str(tmp_path / "out"), "--k", "1", "--codecs", "Flat", *CHEAP]
+    assert evaluate_disc.main([*command, f"--global_candidates{text}"]) == 0
+    assert sorted({pair[:2] for pair in scores(tmp_path / "out")}) == found
+
+
+def test_too_few_training_images_for_a_codec_are_told_with_its_own_number(
+    vectors: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    norms = ["--codecs", "PCA1,L2norm,Flat;Flat", "--score_norm", "none"]
+    assert evaluate_disc.main([*vectors, *norms]) == 0
+    expected = "codec PCA1,L2norm,Flat skipped: fitting 1 directions needs more than 1 descriptors, got 1."
+    assert expected in capsys.readouterr().err
+
+
 def test_global_candidates_go_to_the_best_pairs_of_all_queries(vectors: list[str], tmp_path: Path) -> None:
     # Squared distances: Q0-R0 0.4, Q1-R0 0.1, Q0-R1 3.2, Q1-R1 2.6. k x 2 queries = 2 pairs.
     command = [*vectors, "--codecs", "Flat", "--score_norm", "none", "--ref_column", "ref_id"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from active_indexing.evaluation.protocols.codecs import fit_codec
@@ -148,15 +149,17 @@ def predict(
     *,
     k: int = 10,
     global_candidates: bool = False,
+    inner_product: bool = False,
     device: torch.device,
 ) -> Predictions:
-    """ExactSearch the queries among the references.
+    """Search the queries among the references.
 
     Args:
         data: encoded descriptors.
-        normalization: ``None``: scores are minus squared L2 distances; else normalised inner products.
+        normalization: of inner products; ``None``: scores are minus squared L2 distances.
         k: candidates per query.
         global_candidates: the k x Q best pairs of all Q queries, instead of the k best of each.
+        inner_product: without normalisation, scores are inner products.
         device: where descriptors are compared.
 
     Raises:
@@ -164,7 +167,7 @@ def predict(
     """
     if k < 1:
         raise ValueError(f"the number of candidates per query must be at least 1, got {k}.")
-    offsets = None
+    offsets = np.zeros(len(data.queries)) if inner_product else None
     if normalization is not None:
         if data.training is None:
             raise ValueError(
@@ -216,6 +219,32 @@ def evaluate(
     pairs = rank_predictions(predictions, truth, queries)
     intervals = bootstrap(pairs, figures, replicates=replicates, seed=seed) if replicates else {}
     return DiscResult(len(predictions), len(truth.pairs), figures(pairs), intervals)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision against recall, one point per right pair that was predicted, best first.
+
+    Attributes:
+        recall, precision: (n,) float64 of all pairs down to that one.
+        threshold: (n,) float64, its score.
+    """
+
+    recall: np.ndarray
+    precision: np.ndarray
+    threshold: np.ndarray
+
+
+def curve(predictions: Predictions, truth: GroundTruth) -> Curve:
+    """The curve whose area is the uAP.
+
+    Raises:
+        ValueError: a pair that is predicted twice.
+    """
+    pairs = rank_predictions(predictions, truth)
+    places = np.flatnonzero(pairs.correct)
+    right = np.arange(1, len(places) + 1)
+    return Curve(right / len(truth.pairs), right / (places + 1), pairs.scores[places])
 
 
 def undescribed(data: DiscData, truth: GroundTruth) -> int:
