@@ -13,6 +13,9 @@ import numpy as np
 
 from active_indexing.artefacts.atomic import atomic_file
 
+ID_COLUMNS = ("retrieved_indices", "retrieved_ids")
+"""Column of retrieved ids: ours, and in an icd_df.csv of the published program."""
+
 # ASCII control characters, and whatever else str.splitlines() takes for the end of a line.
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -31,6 +34,35 @@ def parse_list_cell(cell: str) -> np.ndarray:
 def parse_id_cell(cell: str) -> np.ndarray:
     """The int64 ids of a list cell."""
     return np.array(cell[1:-1].split(), dtype=np.int64)
+
+
+def id_column(columns: Iterable[str], path: Path) -> str:
+    """Which column of a table of answers holds the ids.
+
+    Args:
+        columns: of the table.
+        path: of the table, for the error.
+
+    Raises:
+        ValueError: neither name is there.
+    """
+    there = set(columns)
+    for name in ID_COLUMNS:
+        if name in there:
+            return name
+    raise ValueError(f"{path} has neither a column {' nor '.join(ID_COLUMNS)}; is it an icd_df.csv?")
+
+
+def parse_answers(distances: str, ids: str) -> tuple[np.ndarray, np.ndarray]:
+    """The two lists of a row; an id of -1, published for a missing answer, ends both.
+
+    Returns:
+        (n,) float64 distances and (n,) int64 ids.
+    """
+    found = parse_id_cell(ids)
+    missing = np.flatnonzero(found == -1)
+    kept = int(missing[0]) if len(missing) else len(found)
+    return parse_list_cell(distances)[:kept], found[:kept]
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

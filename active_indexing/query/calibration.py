@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from active_indexing.artefacts.atomic import write_json
-from active_indexing.artefacts.csv_tables import parse_id_cell, parse_list_cell
+from active_indexing.artefacts.csv_tables import id_column, parse_answers
 from active_indexing.artefacts.identity import sha256_file
 from active_indexing.index.files import EMBEDDED_DIR
 from active_indexing.metrics.bootstrap import LEVEL
@@ -238,13 +238,13 @@ def _read_scores(path: Path, quant: str) -> tuple[QueryScores, QueryScores, int]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    columns = ["image_index", "retrieved_distances", "retrieved_indices"]
+    columns = ["image_index", "retrieved_distances", id_column(pd.read_csv(path, nrows=0).columns, path)]
     for chunk in pd.read_csv(path, usecols=columns, dtype={"image_index": "int64"}, chunksize=ROWS):
         cells = (chunk[column] for column in columns)
         for image_index, distances, ids in zip(*cells, strict=True):
             # The text is the shortest of a float32; the thresholds are compared with the float32 itself.
-            given = parse_list_cell(distances).astype(np.float32).astype(np.float64)
-            yield int(image_index), given, parse_id_cell(ids)
+            given, found = parse_answers(distances, ids)
+            yield int(image_index), given.astype(np.float32).astype(np.float64), found
 
 
 def _mirrored(scores: Threshold) -> Threshold:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from active_indexing.artefacts.csv_tables import parse_id_cell, parse_list_cell
+from active_indexing.artefacts.csv_tables import id_column, parse_answers
 
 METRICS = ("r@1", "r@10", "r@100", "ap")
 
@@ -80,13 +80,16 @@ class Run:
 
     @cached_property
     def copy_detection(self) -> pd.DataFrame | None:
-        """``icd_df.csv`` with its lists parsed; ``None`` when the run made no copy detection."""
+        """``icd_df.csv``, lists parsed, ids as ``retrieved_indices``; ``None`` when the run made none."""
         if not self.content.get("copy_detection"):
             return None
-        rows = pd.read_csv(self.folder / "icd_df.csv", keep_default_na=False)
-        rows["retrieved_distances"] = rows["retrieved_distances"].map(parse_list_cell)
-        rows["retrieved_indices"] = rows["retrieved_indices"].map(parse_id_cell)
-        return rows
+        path = self.folder / "icd_df.csv"
+        rows = pd.read_csv(path, keep_default_na=False)
+        rows = rows.rename(columns={id_column(rows.columns, path): "retrieved_indices"})
+        answers = map(parse_answers, rows["retrieved_distances"], rows["retrieved_indices"])
+        distances, ids = zip(*answers, strict=True) if len(rows) else ((), ())
+        columns = {"retrieved_distances": distances, "retrieved_indices": ids}
+        return rows.assign(**{name: pd.Series(lists, dtype=object) for name, lists in columns.items()})
 
     @cached_property
     def failures(self) -> pd.DataFrame:

@@ -131,6 +131,15 @@ def test_a_run_gives_both_thresholds(tmp_path: Path) -> None:
     assert (found.queries, found.matching, found.answers, found.nprobe) == (20, 2, 3, 2)
 
 
+def test_ids_may_have_the_name_of_the_published_program(tmp_path: Path) -> None:
+    ours = calibration.calibrate(a_run(tmp_path / "ours", twenty_queries()), 0.1)
+    run = a_run(tmp_path / "renamed", twenty_queries())
+    text = (run / "icd_df.csv").read_text()
+    (run / "icd_df.csv").write_text(text.replace("retrieved_indices", "retrieved_ids", 1))
+    renamed = calibration.calibrate(run, 0.1)
+    assert (renamed.distance, renamed.normalized) == (ours.distance, ours.normalized)
+
+
 @pytest.mark.parametrize("quant", ["L2", "IP"])
 def test_the_queries_that_pass_are_no_more_than_allowed(tmp_path: Path, quant: str) -> None:
     rng = np.random.default_rng(0)

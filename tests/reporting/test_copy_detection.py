@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
 
 from active_indexing.metrics.bootstrap import Interval, draws
 from active_indexing.metrics.retrieval import micro_average_precision
@@ -94,3 +98,58 @@ def test_a_run_without_copy_detection_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no copy detection results: run main\.py with --eval_icd True"):
         copy_detection.pairs(write_output(tmp_path, active=True))
     assert copy_detection.average_precision_table([write_output(tmp_path, active=True)]).empty
+
+
+def cell_7(path: Path) -> float:
+    """What cell 7 of the published notebook computes, from its column ``retrieved_ids``."""
+    scores: list[float] = []
+    labels: list[bool] = []
+    for _, row in pd.read_csv(path, on_bad_lines="skip").iterrows():
+        ids = [int(text) for text in row["retrieved_ids"][1:-1].split()]
+        distances = [float(text) for text in row["retrieved_distances"][1:-1].split()]
+        cut = ids.index(-1) if -1 in ids else len(ids)
+        hits = [ids[place] == row["image_index"] for place in range(max(cut - 1, 0))]
+        scores += [distances[place + 1] - distances[place] for place in range(len(hits))]
+        labels += hits
+        if row["image_index"] != -1 and not any(hits):
+            scores.append(-1.0)
+            labels.append(True)
+    return float(average_precision_score(labels, scores))
+
+
+def test_the_line_of_the_documentation_makes_the_published_notebook_read_our_file(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "flags.md").read_text()
+    [line] = re.findall(r"^    (sed .*icd_df\.csv)$", text, re.MULTILINE)
+    run = write_output(tmp_path / "output" / "active", active=True, copies=ANSWERS)
+    with pytest.raises(KeyError, match="retrieved_ids"):
+        cell_7(run.folder / "icd_df.csv")
+    subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+    header, *_ = (run.folder / "icd_df.csv").read_text().splitlines()
+    assert header == "batch,image_index,attack,attack_param,retrieved_distances,retrieved_ids"
+    assert cell_7(run.folder / "icd_df.csv") == pytest.approx(copy_detection.published_average_precision(run))
+    assert copy_detection.pairs(run).scores.tolist() == [-1, -2, -3, -4, -8, -8.5]  # ours still reads it
+
+
+def test_a_file_of_the_published_program_is_read(tmp_path: Path) -> None:
+    # Lists are wrapped; a row with a missing answer (id -1, the largest float32) is in scientific notation.
+    run = write_output(tmp_path, active=True, copies=ANSWERS)
+    lists = [
+        (7, "[1. 2. 4.]", "[ 5  7\n  6]"),
+        (8, "[3.0000000e+00 3.4028235e+38]", "[ 8 -1]"),
+        (-1, "[8.0000000e+00 8.5000000e+00 3.4028235e+38]", "[ 5  6 -1]"),
+    ]
+    header = "batch,image_index,attack,retrieved_distances,retrieved_ids\n"
+    rows = [f'0,{image},"[none","{distances}","{ids}"\n' for image, distances, ids in lists]
+    (tmp_path / "icd_df.csv").write_text(header + "".join(rows))
+    assert copy_detection.pairs(run).scores.tolist() == [-1, -2, -3, -4, -8, -8.5]
+    assert copy_detection.pairs(run).correct.tolist() == [False, True, True, False, False, False]
+    assert copy_detection.published_average_precision(run) == pytest.approx(cell_7(tmp_path / "icd_df.csv"))
+
+
+def test_a_table_without_ids_is_named(tmp_path: Path) -> None:
+    run = write_output(tmp_path, active=True, copies=ANSWERS)
+    (tmp_path / "icd_df.csv").write_text("image_index,retrieved_distances\n7,[1.0]\n")
+    with pytest.raises(
+        ValueError, match=r"icd_df.csv has neither a column retrieved_indices nor retrieved_ids"
+    ):
+        copy_detection.pairs(run)
