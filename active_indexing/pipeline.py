@@ -68,8 +68,8 @@ def run(config: RunConfig) -> RunSummary:
     clock = _Clock()
     if config.evaluation.evaluates:
         require("augly", "attacks")
-    sources = _sources(config)
-    _check_activation(config)
+    sources = sources_of(config)
+    check_activation(config)
     descriptor = load_descriptor(config.descriptor, device_for(config.device))
     fingerprint = descriptor.fingerprint
     prepared = prepare_index(
@@ -206,7 +206,13 @@ def _content(
     }
 
 
-def _sources(config: RunConfig) -> list[SourceImage]:
+def sources_of(config: RunConfig) -> list[SourceImage]:
+    """The inputs of a run, none of them a file that it released.
+
+    Raises:
+        ValueError: inputs that a release would overwrite.
+        FileNotFoundError: no images.
+    """
     output, released = config.output_dir.resolve(), (config.output_dir / IMAGES).resolve()
     data = config.data_dir.resolve()
     if data.is_relative_to(released):
@@ -219,8 +225,8 @@ def _sources(config: RunConfig) -> list[SourceImage]:
     return sources[: DEBUG_BATCHES * config.batch_size] if config.debug else sources
 
 
-def _check_activation(config: RunConfig) -> None:
-    """In both arms, so that the passive one, often run first, tells of a mistake too."""
+def check_activation(config: RunConfig) -> None:
+    """Refuse what can't be, in both arms, so that the passive one, often run first, tells it too."""
     useless = check_settings(config.activation)
     if useless and config.active:
         warnings.warn(useless, stacklevel=3)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from active_indexing.dry_run import DryRun
 
 
 def summary_text(content: dict[str, Any], output_dir: Path) -> str:
@@ -23,6 +26,45 @@ def summary_text(content: dict[str, Any], output_dir: Path) -> str:
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in content["seconds"].items())
     lines += [f"time: {seconds}", f"everything is in {output_dir}"]
     return "\n".join(lines)
+
+
+def forecast_text(forecast: DryRun, output_dir: Path) -> str:
+    """What ``--dry_run`` tells, a line each.
+
+    Args:
+        forecast: of the run.
+        output_dir: where the run would write.
+    """
+    megapixels = sum(pixels for _, pixels in forecast.images) / 1e6
+    lines = [f"skipped {path}: {reason}" for path, reason in forecast.skipped]
+    lines.append(
+        f"images: {len(forecast.images):,} of {megapixels:,.1f} megapixels in all, {len(forecast.skipped):,} "
+        "skipped (by their headers; a file that is damaged further on is found by the run)"
+    )
+    if forecast.done:
+        lines.append(f"released already: {forecast.done:,}, which are not released again")
+    how = f"measured on {forecast.measured} of them, {forecast.threads} at the same time"
+    if not forecast.measured:
+        how = f"from earlier measurements on a core, as {forecast.why_not_measured}"
+    lines.append(f"time: about {_duration(forecast.seconds)} ({how})")
+    wanted = forecast.image_bytes + forecast.other_bytes
+    lines.append(
+        f"disk: about {_size(wanted)} in {output_dir}, {_size(forecast.image_bytes)} of it images; "
+        f"{_size(forecast.free_bytes)} are free"
+    )
+    if wanted > forecast.free_bytes:
+        lines.append("warning: the disk is too small; choose another --output_dir, or --save_format same.")
+    return "\n".join([*lines, "nothing was written"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _counts(content: dict[str, Any]) -> str:

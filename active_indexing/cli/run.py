@@ -16,10 +16,12 @@ from typing import Any
 
 import active_indexing
 from active_indexing.checks import regular_file
-from active_indexing.cli.flags import Parser, add_settings
+from active_indexing.cli.flags import Parser, add_settings, boolean
 from active_indexing.config import STAGES, RunConfig, configure
 
 OUTPUT = Path("output")
+NO_SETTINGS = ("config", "dry_run")
+"""Flags that are no settings of a run."""
 
 
 def add_parser(parser: Parser) -> None:
@@ -30,6 +32,14 @@ def add_parser(parser: Parser) -> None:
         type=Path,
         metavar="RUN.JSON",
         help="settings of a finished run, which other flags change (default: those below)",
+    )
+    run_group.add_argument(
+        "--dry_run",
+        type=boolean,
+        nargs="?",
+        const=True,
+        default=False,
+        help="look at the images, tell what would be skipped, the hours and the disk, and write nothing",
     )
     add_settings(run_group, RunConfig)
     for title, group in STAGES.items():
@@ -69,7 +79,7 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         ValueError: a setting out of its range.
     """
-    settings = {name: value for name, value in vars(arguments).items() if name != "config"}
+    settings = {name: value for name, value in vars(arguments).items() if name not in NO_SETTINGS}
     arm = "active" if settings["active"] else "passive"
     settings["output_dir"] = settings["output_dir"] or OUTPUT / arm
     if settings["data_dir"] is None:
@@ -86,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         0 when at least one image was released, 1 when nothing could be done.
     """
+    if arguments.dry_run:
+        return _look(arguments)
     config = config_of(arguments)
     summary = active_indexing.run(config)
     if config.verbose:
@@ -99,3 +111,16 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = config.output_dir / "manifest.csv"
     print(f"error: none of the images could be released; {manifest} says why.", file=sys.stderr)
     return 1
+
+
+def _look(arguments: argparse.Namespace) -> int:
+    """``--dry_run``: 0 when there is an image that can be released, else 1."""
+    if arguments.data_dir is None:
+        raise ValueError("--dry_run looks at your images: give their folder with --data_dir.")
+    from active_indexing.cli.console import forecast_text
+    from active_indexing.dry_run import dry_run
+
+    config = config_of(arguments)
+    forecast = dry_run(config)
+    print(forecast_text(forecast, config.output_dir))
+    return 0 if forecast.images else 1

@@ -63,11 +63,26 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises:
         UnreadableImage: for anything but a whole still image of a supported format and size.
     """
+    return _of_file(path, max_pixels, _decode)
+
+
+def size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of a still image as they are stored, from its header: no pixel is decoded.
+
+    A file that is damaged further on passes.
+
+    Raises:
+        UnreadableImage: what :func:`read` refuses of a header.
+    """
+    return _of_file(path, max_pixels, lambda image, _: image.size)
+
+
+def _of_file(path: Path, max_pixels: int, look: Callable[[Image.Image, BinaryIO], _Found]) -> _Found:
     path = Path(path)
     check_file(path)
     try:
         with open(path, "rb") as file:
-            return _read(file, max_pixels)
+            return _read(file, max_pixels, look)
     except PermissionError:
         raise UnreadableImage("no permission to read the file") from None
     except OSError as error:
@@ -82,13 +97,13 @@ def read_bytes(content: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     if not content:
         raise UnreadableImage("the file is empty")
-    return _read(io.BytesIO(content), max_pixels)
+    return _read(io.BytesIO(content), max_pixels, _decode)
 
 
-def _read(file: BinaryIO, max_pixels: int) -> Picture:
+def _read(file: BinaryIO, max_pixels: int, look: Callable[[Image.Image, BinaryIO], _Found]) -> _Found:
     try:
         with quiet_pillow, open_still(file, max_pixels) as image:
-            return _decode(image, file)
+            return look(image, file)
     except UnreadableImage:
         raise
     except MemoryError:

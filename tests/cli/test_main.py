@@ -36,7 +36,11 @@ BOOLEANS = (
 
 
 def actions() -> Iterator[argparse.Action]:
-    return (action for action in main.parser_of("run")._actions if action.dest not in ("help", "config"))
+    return (
+        action
+        for action in main.parser_of("run")._actions
+        if action.dest not in ("help", *run_command.NO_SETTINGS)
+    )
 
 
 def test_every_published_flag_is_there() -> None:
