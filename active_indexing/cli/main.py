@@ -22,6 +22,7 @@ COMMANDS = {
     "thief": "edit a picture as a thief would: screenshot and caption",
     "calibrate": "measure the threshold of query on images that are not yours",
     "report": "one page about finished runs, side by side",
+    "blind": "a page that tests whether you can see the change",
     "demo": "write the demo photos into a folder",
     "doctor": "look whether everything is there that a release needs",
 }

@@ -110,14 +110,15 @@ def _found_first(run: Run) -> dict[int, str]:
 
 def jpeg_url(pixels: np.ndarray) -> str:
     """(H, W, 3) uint8 as a data URL of a JPEG."""
-    return _data_url(pixels, "jpeg", quality=82, subsampling=0)
+    return data_url(pixels, "jpeg", quality=82, subsampling=0)
 
 
 def _png(pixels: np.ndarray) -> str:
-    return _data_url(pixels, "png")
+    return data_url(pixels, "png")
 
 
-def _data_url(pixels: np.ndarray, kind: str, **settings: int) -> str:
+def data_url(pixels: np.ndarray, kind: str, **settings: int) -> str:
+    """(H, W, 3) uint8 as a data URL of a file of that kind; ``settings`` are those of Pillow's writer."""
     content = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(content, kind, **settings)
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
