@@ -1,7 +1,7 @@
 """Edits of the second default descriptor: chains as heavy as random attacks, real codecs, larger pages.
 
-Half of the views are edited lightly, so that hardly changed copies stay exact; the other half get most
-families of edits at once.
+A quarter of the pictures stay whole and upright, most of them small on a page, and get light edits; of the
+others three in five get most families of edits at once.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from active_indexing.training.augmentations.colours import edit_colours
+from active_indexing.training.augmentations.colours import colour_matrices, edit_colours, scale_contrast
 from active_indexing.training.augmentations.degradation import degrade
 from active_indexing.training.augmentations.drawings import Drawings
-from active_indexing.training.augmentations.geometry import FrameRanges, draw_layout, inside
+from active_indexing.training.augmentations.geometry import FrameRanges, Layout, draw_layout, inside
 from active_indexing.training.augmentations.overlays import add_stickers, add_texts, ground, sample
 from active_indexing.training.augmentations.pages import draw_pages
 from active_indexing.training.augmentations.random_draws import Draws
 from active_indexing.training.augmentations.views import DrawnEdits, widened
 
 RANGES = FrameRanges(
-    caption=0.16,
-    padded=0.08,
-    page=0.26,
+    caption=0.15,
+    padded=0.09,
+    page=0.24,
     band=(0.15, 1.1),
-    page_width=(0.27, 0.95),
-    page_height=(0.24, 0.75),
+    page_width=(0.24, 0.95),
+    page_height=(0.22, 0.75),
+    whole_page=0.16,
+    plain=0.09,
 )
 # Source pixels per view pixel from which a source is averaged over 3 x 3, and over 5 x 5.
 SHRINKS = ((1.5, 2.6, 3), (2.6, float("inf"), 5))
@@ -73,20 +75,26 @@ class ChainedEdits(DrawnEdits):
         draws = Draws(generator, len(images), images.device)
         drawings = self.drawings.to(images.device)
         pixels = images.float() / 255
-        views = _placed(draws, pixels, drawings, size)
-        heavy = draws.chance(0.5)
+        layout = draw_layout(draws, RANGES)
+        views = _placed(draws, layout, pixels, drawings, size)
+        heavy = draws.chance(0.6) & ~layout.kept
         for chosen, chances in ((heavy, HEAVY), (~heavy, LIGHT)):
             rows = chosen.nonzero()[:, 0]
             if len(rows):
                 part = views[rows]
                 _edit(draws.among(rows), part, pixels[rows], drawings, chances)
                 views[rows] = part
+        light = ~heavy & (~layout.kept | layout.surround.page)
+        rows = (light & draws.chance(0.25)).nonzero()[:, 0]
+        if len(rows):
+            views[rows] = strongly_coloured(draws.among(rows), views[rows])
         return views
 
 
-def _placed(draws: Draws, pixels: torch.Tensor, drawings: Drawings, size: int) -> torch.Tensor:
+def _placed(
+    draws: Draws, layout: Layout, pixels: torch.Tensor, drawings: Drawings, size: int
+) -> torch.Tensor:
     """Pictures cropped, turned, framed and put on pages."""
-    layout = draw_layout(draws, RANGES)
     corners = torch.where(draws.chance(0.8)[:, None], 0.0, draws.colours())[:, :, None, None]
     around = ground(draws, pixels, drawings, layout.surround, size)
     framed = layout.surround.page & draws.chance(0.3)
@@ -117,6 +125,23 @@ def _edit(
         part = views[rest]
         _degrade_twice(draws.among(rest), part)
         views[rest] = part
+
+
+def strongly_coloured(draws: Draws, views: torch.Tensor) -> torch.Tensor:
+    """One strong edit of colour each: brightness (half of them), contrast (a fifth), saturation.
+
+    Args:
+        draws: one value per view.
+        views: (B, 3, S, S) in [0, 1].
+    """
+    kind = draws.uniform()
+    saturation = torch.where(kind > 0.7, draws.log_uniform(2.0, 6.0), 1.0)
+    matrices = colour_matrices(torch.zeros_like(saturation), saturation)
+    edited = torch.einsum("nij,njhw->nihw", matrices, views).clamp(0, 1)
+    brightness = torch.where(kind < 0.5, draws.uniform(1.6, 2.4), 1.0)
+    edited = (edited * brightness[:, None, None, None]).clamp(0, 1)
+    contrast = torch.where((kind >= 0.5) & (kind <= 0.7), draws.log_uniform(1.6, 3.0), 1.0)
+    return scale_contrast(edited, contrast)
 
 
 def _degrade_twice(draws: Draws, views: torch.Tensor) -> None:

@@ -54,6 +54,7 @@ class Layout:
         to_box: inside [-1, 1]^2 but outside the picture are the corners that a rotation leaves.
         shrink: (B,) source pixels per view pixel along one axis, if both were of one size.
         surround: what is around the box.
+        kept: (B,) bool, the picture is neither cut nor turned, by design.
     """
 
     to_source: torch.Tensor
@@ -61,6 +62,7 @@ class Layout:
     to_box: torch.Tensor
     shrink: torch.Tensor
     surround: Frame
+    kept: torch.Tensor
 
 
 def draw_layout(draws: Draws, ranges: FrameRanges | None = None) -> Layout:
@@ -70,16 +72,18 @@ def draw_layout(draws: Draws, ranges: FrameRanges | None = None) -> Layout:
         draws: the stream.
         ranges: of what is around the box; ``None`` are the defaults.
     """
-    scale_x, scale_y, shift_x, shift_y = draw_crop(draws)
+    ranges = ranges or FrameRanges()
+    kept, on_page = draw_kept(draws, ranges)
+    scale_x, scale_y, shift_x, shift_y = draw_crop(draws, kept)
     # The stored square was squeezed from a picture of unknown aspect ratio.
     stretch = torch.where(draws.chance(0.7), draws.log_uniform(0.6, 1.7), 1.0)
     ratio = stretch * scale_x / scale_y
     width, height = ratio.sqrt(), 1 / ratio.sqrt()
-    angle, zoom = draw_rotation(draws)
+    angle, zoom = draw_rotation(draws, kept)
     cos, sin = angle.cos(), angle.sin()
     box_width = zoom * (width * cos.abs() + height * sin.abs())
     box_height = zoom * (width * sin.abs() + height * cos.abs())
-    around = draw_surround(draws, box_width, box_height, ranges or FrameRanges())
+    around = draw_surround(draws, box_width, box_height, ranges, kept, on_page)
     flip_x, flip_y = draws.sign(0.15), draws.sign(0.05)
     to_picture = torch.stack(
         [
@@ -100,17 +104,28 @@ def draw_layout(draws: Draws, ranges: FrameRanges | None = None) -> Layout:
     to_source = to_picture * scale[:, :, None]
     to_source[:, :, 2] += torch.stack([shift_x, shift_y], dim=1)
     area = around.width * around.height / (box_width * box_height) * scale_x * scale_y * zoom**2
-    return Layout(to_source, to_picture, to_box, area.sqrt(), around)
+    return Layout(to_source, to_picture, to_box, area.sqrt(), around, kept)
 
 
 def _row(x: torch.Tensor, y: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.stack([x, y, shift], dim=1) * scale[:, None]
 
 
-def draw_crop(draws: Draws) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def draw_kept(draws: Draws, ranges: FrameRanges) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pictures stay whole and upright, and which of these lie on a page; (B,) bool each."""
+    if not ranges.whole_page + ranges.plain:  # draws nothing, so that other streams stay what they were
+        none = torch.zeros(draws.count, dtype=torch.bool, device=draws.device)
+        return none, none
+    kind = draws.uniform()
+    return kind < ranges.whole_page + ranges.plain, kind < ranges.whole_page
+
+
+def draw_crop(
+    draws: Draws, kept: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Half sides and centre of the part that is kept, in the source frame; half of the views keep all."""
     area, ratio = draws.uniform(0.12, 1.0), draws.log_uniform(0.7, 1.43)
-    cropped = draws.chance(0.5)
+    cropped = draws.chance(0.5) & ~kept
     scale_x = torch.where(cropped, (area * ratio).sqrt().clamp(max=1), 1.0)
     scale_y = torch.where(cropped, (area / ratio).sqrt().clamp(max=1), 1.0)
     free = (~draws.chance(0.3)).float()  # the others are cropped around the centre
@@ -119,13 +134,13 @@ def draw_crop(draws: Draws) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, t
     return scale_x, scale_y, shift_x, shift_y
 
 
-def draw_rotation(draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_rotation(draws: Draws, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Angle in radians, and size of the box in units of the full bounding box.
 
     A fifth is turned by up to 100 degrees and a sixth by right angles. Below 1, the box cuts the corners off
     (rotation without black corners); 1 shows them all.
     """
-    kind = draws.uniform()
+    kind = torch.where(kept, 1.0, draws.uniform())
     tilted, right = kind < 0.20, (kind >= 0.20) & (kind < 0.36)
     degrees = torch.where(tilted, draws.uniform(-100, 100), 0.0)
     right_angles = torch.tensor(RIGHT_ANGLES, device=draws.device)[draws.integers(len(RIGHT_ANGLES))]
@@ -142,6 +157,9 @@ class FrameRanges:
         caption, padded, page: shares of the views that get each.
         band: height of a caption, in heights of the box, lowest and highest.
         page_width, page_height: of the box, in units of the page, lowest and highest.
+        whole_page: share of pictures that lie on a page whole and upright, as screenshots show them; the
+            shares above are those of the rest.
+        plain: share of pictures that are whole and upright with nothing around.
     """
 
     caption: float = 0.20
@@ -150,9 +168,18 @@ class FrameRanges:
     band: tuple[float, float] = (0.15, 0.95)
     page_width: tuple[float, float] = (0.25, 0.85)
     page_height: tuple[float, float] = (0.25, 0.85)
+    whole_page: float = 0.0
+    plain: float = 0.0
 
 
-def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor, ranges: FrameRanges) -> Frame:
+def draw_surround(
+    draws: Draws,
+    width: torch.Tensor,
+    height: torch.Tensor,
+    ranges: FrameRanges,
+    kept: torch.Tensor,
+    on_page: torch.Tensor,
+) -> Frame:
     """What is around the box; by default a fifth get a caption, 8 % are padded, a good fifth lie on a page.
 
     Args:
@@ -160,11 +187,13 @@ def draw_surround(draws: Draws, width: torch.Tensor, height: torch.Tensor, range
         width: of the box, (B,).
         height: of the box, (B,).
         ranges: shares and sizes.
+        kept: (B,) bool, has nothing around it but perhaps a page.
+        on_page: (B,) bool, lies on a page.
     """
-    kind = draws.uniform()
+    kind = torch.where(kept, 1.0, draws.uniform())
     first, second = ranges.caption, ranges.caption + ranges.padded
     caption, padded = kind < first, (kind >= first) & (kind < second)
-    page = (kind >= second) & (kind < second + ranges.page)
+    page = on_page | (kind >= second) & (kind < second + ranges.page)
     band = height * draws.uniform(*ranges.band)
     both, below = draws.chance(0.15), draws.chance(0.25)
     side = torch.maximum(width, height) * draws.uniform(1.0, 1.3)

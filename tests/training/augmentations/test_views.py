@@ -4,10 +4,15 @@ import kornia
 import pytest
 import torch
 
-from active_indexing.training.augmentations.chains import ChainedEdits, coded_views, smoothed
+from active_indexing.training.augmentations.chains import (
+    ChainedEdits,
+    coded_views,
+    smoothed,
+    strongly_coloured,
+)
 from active_indexing.training.augmentations.colours import colour_matrices, scale_contrast
 from active_indexing.training.augmentations.degradation import gaussian_blur, pixelate, shuffle_pixels
-from active_indexing.training.augmentations.geometry import box_map, draw_layout, inside
+from active_indexing.training.augmentations.geometry import FrameRanges, box_map, draw_layout, inside
 from active_indexing.training.augmentations.overlays import sample
 from active_indexing.training.augmentations.random_draws import Draws
 from active_indexing.training.augmentations.sscd import STRONG_BLUR, WEAK_BLUR, SSCDEdits
@@ -156,6 +161,33 @@ def test_chained_edits_stay_in_range_and_repeat():
     clean = torch.nn.functional.interpolate(images.float() / 255, (24, 24), mode="bilinear", antialias=True)
     close = (references - clean).abs().mean(dim=(1, 2, 3)) < 0.01
     assert 0.3 < float(close.float().mean()) < 0.95  # six of ten are the image itself
+
+
+def test_pictures_that_are_kept_are_whole_upright_and_bare_or_on_a_page():
+    ranges = FrameRanges(whole_page=0.3, plain=0.2)
+    layout = draw_layout(Draws(generator(), 400), ranges)
+    around, kept = layout.surround, layout.kept
+    assert 0.4 < float(kept.float().mean()) < 0.6
+    assert 0.5 < float(around.page[kept].float().mean()) < 0.7
+    assert not bool(around.caption[kept].any())
+    bare = kept & ~around.page
+    # Bare ones show the whole source and nothing else: the map is the identity, flipped perhaps.
+    torch.testing.assert_close(
+        layout.to_source[bare].abs(), torch.eye(2, 3).expand(int(bare.sum()), 2, 3), rtol=0, atol=1e-6
+    )
+    # Those on a page show the source's four corners somewhere on it.
+    whole = layout.to_source[kept & around.page]
+    scale, shift = whole[:, [0, 1], [0, 1]], whole[:, :, 2]
+    assert bool((whole[:, [0, 1], [1, 0]].abs() < 1e-6).all())
+    assert bool((((1 + shift.abs()) / scale.abs()) <= 1 + 1e-5).all())
+
+
+def test_a_strong_colour_edit_is_strong_and_in_range():
+    views = torch.rand(64, 3, 8, 8, generator=generator()) * 0.5 + 0.2
+    edited = strongly_coloured(Draws(generator(), 64), views)
+    assert float(edited.min()) >= 0
+    assert float(edited.max()) <= 1
+    assert bool(((edited - views).abs().mean(dim=(1, 2, 3)) > 0.02).all())
 
 
 def test_sources_shown_small_are_averaged_and_others_are_kept():
