@@ -35,6 +35,16 @@ def require_for_reports() -> None:
         require(package, "report")
 
 
+def require_for_service() -> None:
+    """Refuse to go on without what answers over HTTP need.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        require(package, "service")
+
+
 def require(package: str, extra: str) -> None:
     """Refuse to go on without a library, before any work is done; imports nothing.
 

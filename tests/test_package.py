@@ -16,9 +16,15 @@ import pytest
 import active_indexing
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"gpu", "attacks", "models", "training", "report", "export", "demo", "dev"}
+EXTRAS = {"gpu", "attacks", "models", "training", "report", "export", "service", "demo", "dev"}
 # Imported under a name that is not the project's.
-PROJECTS = {"PIL": "pillow", "faiss": "faiss-cpu", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+PROJECTS = {
+    "PIL": "pillow",
+    "faiss": "faiss-cpu",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "prometheus_client": "prometheus-client",
+}
 SOURCES = ("active_indexing", "pyproject.toml", "setup.py", "requirements.txt", "requirements-dev.txt",
            "README.md", "LICENSE", "MANIFEST.in")  # fmt: skip
 

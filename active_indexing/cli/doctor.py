@@ -24,6 +24,7 @@ OPTIONAL = {
     "matplotlib": "report",
     "pandas": "report",
     "skimage": "demo",
+    "fastapi": "service",
 }
 """Library to the extra that brings it."""
 

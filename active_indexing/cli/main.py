@@ -19,6 +19,8 @@ COMMANDS = {
     "release": "release images into a store; what is there already is recognised",
     "query": "ask a store about images: is it ours, which one, how sure?",
     "store": "look after a store: status, verify, repair, remove, rebuild, export",
+    "serve": "answer over HTTP: a page for moderators, an API for programs",
+    "token": "who may ask over HTTP: add, list, revoke",
     "thief": "edit a picture as a thief would: screenshot and caption",
     "calibrate": "measure the threshold of query on images that are not yours",
     "report": "one page about finished runs, side by side",

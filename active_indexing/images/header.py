@@ -25,6 +25,10 @@ class UnreadableImage(ValueError):
     """An input that cannot be released; ``str(error)`` is the reason, one sentence for people."""
 
 
+class TooManyPixels(UnreadableImage):
+    """An image that is larger than the caller takes."""
+
+
 class _PillowSettings:
     """Pillow's process-wide settings as we need them, while any thread decodes.
 
@@ -116,7 +120,7 @@ def open_still(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise UnreadableImage(reason) from None
     width, height = image.size
     if width * height > max_pixels:
-        raise UnreadableImage(f"{width}x{height} is more than the limit of {max_pixels:,} pixels")
+        raise TooManyPixels(f"{width}x{height} is more than the limit of {max_pixels:,} pixels")
     _refuse_several_frames(image)
     if image.format == "JPEG2000":
         _refuse_cut_codestream(file)

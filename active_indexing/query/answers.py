@@ -85,8 +85,18 @@ class Judge:
             return UNSURE_MATCH
         if score > self.strangers.threshold(self.rate, self.images):
             return MATCH
-        often = min(0.5, UNSURE * self.rate)
-        return UNSURE_MATCH if score > self.strangers.threshold(often, self.images) else NO_MATCH
+        return UNSURE_MATCH if score > self.strangers.threshold(self._often, self.images) else NO_MATCH
+
+    @property
+    def _often(self) -> float:
+        return min(0.5, UNSURE * self.rate)
+
+    def scale(self) -> tuple[float, float] | None:
+        """Normalized scores beyond which an answer is ``unsure`` and ``match``."""
+        if self.strangers is None:
+            return None
+        unsure, match = (self.strangers.threshold(rate, self.images) for rate in (self._often, self.rate))
+        return self.strangers.normalized(unsure, self.images), self.strangers.normalized(match, self.images)
 
     def normalized(self, score: float) -> float | None:
         """See :class:`Found`."""

@@ -108,6 +108,16 @@ class Lookup:
             pixels, content = srgb_of(query)
         except UnreadableImage as error:
             return Answer(name, UNREADABLE, reason=str(error))
+        return self.ask_decoded(name, pixels, content)
+
+    def ask_decoded(self, name: str, pixels: np.ndarray, content: bytes | None = None) -> Answer:
+        """Ask about one image that was decoded already.
+
+        Args:
+            name: of the query in the answer.
+            pixels: (H, W, 3) uint8 sRGB.
+            content: the bytes of its file, where it is one: the very file of an original is known by them.
+        """
         if content is not None:
             known = self._very_file(name, hashlib.sha256(content).hexdigest())
             if known is not None:
