@@ -26,7 +26,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ import torch
 from active_indexing.artefacts import atomic, identity
 from active_indexing.config import EXISTING_MODES, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
-from active_indexing.images.inventory import inventory
+from active_indexing.images.inventory import content_id, inventory
 from active_indexing.index.config import METRICS, IndexConfig
 from active_indexing.metrics.bootstrap import REPLICATES
 from active_indexing.records import SourceImage
@@ -134,7 +134,8 @@ def _bench(arguments: argparse.Namespace) -> Bench:
         "save_format", "save_quality", "seed", "workers", "existing",
     )  # fmt: skip
     config = configure(**{name: getattr(arguments, name) for name in names}, nprobe=arguments.nprobe[0])
-    sources = inventory(arguments.data_dir)[: arguments.images]
+    listed = inventory(arguments.data_dir)[: arguments.images]
+    sources = [replace(source, id=content_id(source.path)) for source in listed]  # as a run has them
     descriptor = load_descriptor(config.descriptor, torch.device(arguments.device))
     return Bench(config, sources, descriptor, arguments.workers)
 
