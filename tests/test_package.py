@@ -7,11 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import active_indexing
 
@@ -79,6 +82,40 @@ def test_the_wheel_works_in_another_folder_without_the_tree(wheel: Path, tmp_pat
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, f"active-indexing {active_indexing.__version__}\n")
+
+
+@pytest.mark.slow
+def test_the_command_of_a_fresh_environment_releases_a_photo_in_another_folder(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """The environment holds this wheel; what it needs is seen through a path, so nothing is downloaded."""
+    place, work = tmp_path / "environment", tmp_path / "elsewhere"
+    venv.create(place, symlinks=True)
+    (site,) = place.glob("lib/python*/site-packages")
+    (site / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    (work / "photos").mkdir(parents=True)
+    Image.effect_noise((96, 64), 40).save(work / "photos" / "noise.png")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def told(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    pip = (sys.executable, "-m", "pip", "--python", place / "bin" / "python", "install", "--no-index")
+    told(*pip, "--no-deps", "--no-compile", "--ignore-installed", wheel)
+    where = told(place / "bin" / "python", "-c", "import active_indexing; print(active_indexing.__file__)")
+    assert Path(where.strip()) == site / "active_indexing" / "__init__.py"
+    command = place / "bin" / "active-indexing"
+    assert told(command, "doctor").endswith("a release can run.\n")
+    plain = ("--eval_sample", "none", "--report", "False", "--workers", "0", "--verbose", "0")
+    told(command, "run", "--data_dir", "photos", "--output_dir", "out", *plain)
+    with (
+        Image.open(work / "photos" / "noise.png") as before,
+        Image.open(work / "out/imgs/noise.png") as after,
+    ):
+        assert (after.size, after.mode) == (before.size, before.mode)
+        assert after.tobytes() != before.tobytes()
 
 
 @pytest.mark.slow
