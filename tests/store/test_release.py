@@ -88,7 +88,7 @@ def test_an_activated_image_is_found_again_by_the_store(toy: Toy, tmp_path: Path
     with Lookup(store) as lookup:
         rows = list(lookup.store.database.rows())
         assert all(30 < row.psnr < 60 for row in rows)
-        assert lookup.store.contract.method == "robust"
+        assert lookup.store.contract.method == "perceptual"
         with Image.open(rows[0].path(store)) as image:
             answer = lookup.ask(image.convert("RGB").resize((image.width - 2, image.height - 1)))
         assert answer.best.id == rows[0].id
@@ -101,7 +101,7 @@ def test_settings_that_do_not_fit_are_refused_by_name(toy: Toy, tmp_path: Path) 
         ({"entries": 2}, r"--entries\) \(1 in the store, 2 now"),
         ({"resize_size": 33, "idx_dir": tmp_path / "of_33"}, "the preprocessing of the descriptor"),
         ({"fts_training_path": toy.references, "idx_dir": tmp_path / "idx"}, "the training of the index"),
-        ({"active": True}, r"the activation method .* \(passive in the store, robust now\)"),
+        ({"active": True}, r"the activation method .* \(passive in the store, perceptual now\)"),
     ):
         with pytest.raises(StoreError, match=told):
             toy_release(toy, photos, store, **settings)
