@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from active_indexing.images.inventory import inventory
 from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.parallel.resources import device_for, threads_for, workers_for
 from active_indexing.parallel.threads import one_core_per_operation
+from active_indexing.passive_baseline import passive_baseline
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release import manifest
 from active_indexing.release.folder import IMAGES, FolderRelease
@@ -100,9 +101,24 @@ def run(config: RunConfig) -> RunSummary:
         if config.store is not None:
             archive_run(config, config.store, release, descriptor)
         clock.lap("release")
+        protected = _protected(release, config.save_imgs)
+        baseline = passive_baseline(
+            config,
+            sources,
+            release,
+            evaluation,
+            descriptor,
+            prepared,
+            header=release_header(replace(config, active=False), fingerprint, prepared.inputs),
+            asked=evaluation.sampled(protected.queries),
+        )
+        clock.lap("baseline")
         _add_protected(release, prepared)
-        evaluated = evaluation.run(
-            _protected(release, config.save_imgs), workers_for(config.workers), threads_for(config.workers)
+        evaluated = baseline.content | evaluation.run(
+            protected,
+            workers_for(config.workers),
+            threads_for(config.workers),
+            failures=baseline.failures,
         )
         clock.lap("evaluate")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conftest import Toy
 
-CSVS = ("manifest.csv", "retr_df.csv", "icd_df.csv", "failures.csv", "references.csv")
+CSVS = ("manifest.csv", "retr_df.csv", "icd_df.csv", "failures.csv", "references.csv", "retr_passive_df.csv")
 
 
 def settings_of(toy: Toy, indexes: Path, **more: Any) -> dict[str, Any]:

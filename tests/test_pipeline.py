@@ -64,7 +64,7 @@ def test_the_files_of_a_run(active: RunSummary) -> None:
     names = sorted(path.name for path in active.output_dir.iterdir())
     assert names == [
         ".journal", "failures.csv", "icd_df.csv", "imgs", "manifest.csv", "references.csv", "retr_df.csv",
-        "run.json",
+        "retr_passive_df.csv", "run.json",
     ]  # fmt: skip
     assert json.loads((active.output_dir / "run.json").read_text())["quality"] == active.content["quality"]
 
@@ -184,7 +184,7 @@ def test_run_json_tells_what_made_the_run(active: RunSummary) -> None:
     assert content["descriptor"]["dim"] == 64
     assert len(content["descriptor"]["fingerprint"]) == len(content["inputs"]["fingerprint"]) == 64
     assert content["index"]["entries"] == 500 + COUNT
-    assert set(content["seconds"]) == {"prepare", "release", "evaluate"}
+    assert set(content["seconds"]) == {"prepare", "release", "baseline", "evaluate"}
     assert content["versions"]["torch"]
 
 

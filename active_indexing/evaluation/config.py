@@ -33,6 +33,11 @@ class EvaluationConfig:
         "how many of the released images are attacked and searched, drawn by id: a number, all or none; the "
         "index holds every image all the same",
     )
+    baseline: bool = setting(
+        True,
+        "an active run also tells what the same images would have got without activation: "
+        "retr_passive_df.csv",
+    )
     use_attacks_2: bool = setting(False, "the grid of 104 attacks instead of the 15")
     more_attacks: str = setting("", "attacks to add, name,name: of plug-ins, or module:function")
     screenshot_template: str = setting("web", "web, mobile, or an image file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from active_indexing.evaluation.summary import CopyDetectionSummary, RetrievalSu
 from active_indexing.images.inventory import inventory
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import PreparedIndex
-from active_indexing.records import NO_MATCH, Failure
+from active_indexing.index.vector_index import VectorIndex
+from active_indexing.records import NO_MATCH, Failure, QueryRow
 from active_indexing.seeding import seed_for
 
-RETRIEVAL, COPY_DETECTION = "retrieval", "copy_detection"
+RETRIEVAL, COPY_DETECTION, PASSIVE = "retrieval", "copy_detection", "passive_retrieval"
 _CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
 
 
@@ -120,21 +122,25 @@ class EvaluationHarness:
         if self._attacks:
             preload_attacks()
 
+    def attacks(self, stage: str) -> tuple[Attack, ...]:
+        """What is done to each image of a stage; nothing where it is left out."""
+        return self._attacks.get(RETRIEVAL if stage == PASSIVE else stage, ())
+
     def identity(self, protected: ProtectedImages) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
-        whole = [self._settings(stage, protected) for stage in self._attacks]
-        sampled = self._sampled(protected.queries)
+        whole = [self.settings(stage, protected) for stage in self._attacks]
+        sampled = self.sampled(protected.queries)
         if len(sampled) == len(protected.queries):  # as runs without samples had it
             return identity.fingerprint(whole)
         return identity.fingerprint([*whole, [query.id for query in sampled]])
 
     def is_covered(self, recorded: str | None, protected: ProtectedImages) -> bool:
         """Whether an evaluation of this identity, of all images or of the same sample, has the answers."""
-        whole = identity.fingerprint([self._settings(stage, protected) for stage in self._attacks])
+        whole = identity.fingerprint([self.settings(stage, protected) for stage in self._attacks])
         return recorded in (whole, self.identity(protected))
 
-    def _sampled(self, queries: list[QueryImage]) -> list[QueryImage]:
-        """Those with the smallest keys, drawn for their ids, so that a larger sample holds a smaller one."""
+    def sampled(self, queries: list[QueryImage]) -> list[QueryImage]:
+        """Those with the smallest keys, drawn for their ids: a larger sample holds a smaller one."""
         most = self._config.most_sampled
         if most is None or len(queries) <= most:
             return queries
@@ -142,19 +148,27 @@ class EvaluationHarness:
         chosen = {query.id for query in drawn[:most]}
         return [query for query in queries if query.id in chosen]
 
-    def run(self, protected: ProtectedImages, workers: int, threads: int) -> dict[str, Any]:
+    def run(
+        self,
+        protected: ProtectedImages,
+        workers: int,
+        threads: int,
+        *,
+        failures: Sequence[Failure] = (),
+    ) -> dict[str, Any]:
         """Evaluate what is not on record yet and write the CSVs.
 
         Args:
             protected: the released images.
             workers: attack processes.
             threads: images described at the same time.
+            failures: of the passive baseline, to be told with the others.
 
         Returns:
             Figures of each stage, counts of failed attacks, and how many images were attacked, for
             ``run.json``.
         """
-        queries = self._sampled(protected.queries) if self._attacks else []
+        queries = self.sampled(protected.queries) if self._attacks else []
         sample = {"sample": {"evaluated": len(queries), "released": len(protected.queries)}}
         protected = replace(protected, queries=queries)
         with ExitStack() as journals:
@@ -162,17 +176,18 @@ class EvaluationHarness:
                 journals.enter_context(closing(self._stage(stage, protected)))
                 for stage in (self._attacks if protected.queries else ())
             ]
-            self._answer(stages, workers, threads)
-            return self._write(stages) | sample
+            self.answer(stages, self._prepared.index, workers, threads)
+            return self._write(stages, failures) | sample
 
     def _stage(self, stage: str, protected: ProtectedImages) -> EvaluationStage:
         more = [] if stage == RETRIEVAL else self._non_matching
-        settings = self._settings(stage, protected)
+        settings = self.settings(stage, protected)
         queries = [*protected.queries, *more]
-        return EvaluationStage(stage, protected.journals, settings, queries, self._attacks[stage])
+        return EvaluationStage(stage, protected.journals, settings, queries, self.attacks(stage))
 
-    def _settings(self, stage: str, protected: ProtectedImages) -> dict[str, Any]:
-        attacks = self._attacks[stage]
+    def settings(self, stage: str, protected: ProtectedImages) -> dict[str, Any]:
+        """Everything that the answers of a stage depend on but the images."""
+        attacks = self.attacks(stage)
         return {
             "stage": stage,
             "seed": self._seed,
@@ -187,13 +202,14 @@ class EvaluationHarness:
             "templates": [_template_hash(attack) for attack in attacks if attack.options],
         }
 
-    def _answer(self, stages: list[EvaluationStage], workers: int, threads: int) -> None:
+    def answer(self, stages: list[EvaluationStage], index: VectorIndex, workers: int, threads: int) -> None:
+        """Ask the index what is not on record yet."""
         # Starting workers takes seconds, so none are started when everything is on record.
         with attack_pool(workers if any(stage.todo for stage in stages) else 0) as pool:
             for stage in stages:
                 stage.run(
                     self._descriptor,
-                    self._prepared.index,
+                    index,
                     pool,
                     k=self._config.kneighbors,
                     seed=self._seed,
@@ -201,7 +217,11 @@ class EvaluationHarness:
                     progress=self._progress,
                 )
 
-    def _write(self, stages: list[EvaluationStage]) -> dict[str, Any]:
+    def blocks(self, stage: EvaluationStage) -> Iterator[tuple[int, QueryRow]]:
+        """The rows of a stage in the order of its CSV."""
+        return stage.blocks(self._config.batch_size_eval)
+
+    def _write(self, stages: list[EvaluationStage], others: Sequence[Failure]) -> dict[str, Any]:
         """CSVs of the stages that ran; those that an earlier run left of the others would be out of date."""
         content: dict[str, Any] = {}
         retrieved: set[int] = set()
@@ -212,6 +232,7 @@ class EvaluationHarness:
         for stage in stages:
             content[stage.stage] = self._write_stage(stage, retrieved)
             failures += stage.failures()
+        failures += others
         rows = (
             (f.stage, f.image_index, self._shown(f.path), f.attack, f.attack_param, f.reason)
             for f in failures
@@ -222,7 +243,7 @@ class EvaluationHarness:
 
     def _write_stage(self, stage: EvaluationStage, retrieved: set[int]) -> Any:
         path = self._output_dir / _CSV[stage.stage]
-        blocks = stage.blocks(self._config.batch_size_eval)
+        blocks = self.blocks(stage)
         summary: RetrievalSummary | CopyDetectionSummary
         if stage.stage == RETRIEVAL:
             summary = RetrievalSummary()

@@ -99,3 +99,42 @@ def refuse_unfit(index: Any, metric: int) -> None:
         raise ValueError("its graph is made in one go, and can't take images one after another; HNSW32 can")
     if isinstance(core, faiss.Index2Layer):
         raise ValueError("FAISS encodes with it, but can't search it")
+
+
+def entry_ids(entries: Any) -> np.ndarray:
+    """Ids (N,) int64 of an index that keeps them itself, or in an ``IndexIDMap`` around it."""
+    kept = not isinstance(entries, faiss.IndexIDMap)
+    return stored_ids(entries) if kept else faiss.vector_to_array(entries.id_map)
+
+
+def cloned(entries: faiss.Index, index: faiss.Index) -> tuple[faiss.Index, Any, Any]:
+    """A copy of an index with its ids: what frees it, ``entries`` and ``index`` of the copy, downcast.
+
+    Args:
+        entries: keeps the ids; the index itself, or an ``IndexIDMap`` around it.
+        index: the index itself.
+
+    Raises:
+        RuntimeError: FAISS can't copy an index of this kind.
+    """
+    owner = faiss.clone_index(entries)
+    made: Any = faiss.downcast_index(owner)
+    return owner, made, made if entries is index else faiss.downcast_index(made.index)
+
+
+def cell_geometry(ivf: Any, chain: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """See ``VectorIndex.cell_geometry``.
+
+    Args:
+        ivf: the index with cells.
+        chain: transforms before it.
+    """
+    quantizer: Any = faiss.downcast_index(ivf.quantizer)
+    linear = all(isinstance(step, faiss.LinearTransform) for step in chain)
+    if not linear or not isinstance(quantizer, faiss.IndexFlat | faiss.IndexHNSWFlat):
+        return None
+    dim = int(chain[0].d_in if chain else ivf.d)
+    moved = np.concatenate([np.zeros((1, dim)), np.eye(dim)]).astype(np.float32)
+    for step in chain:
+        moved = step.apply(moved)
+    return (moved[1:] - moved[0]).T.copy(), moved[0], quantizer.reconstruct_n(0, int(quantizer.ntotal))

@@ -8,6 +8,7 @@ where the centroid of that cell is, and what the index would remember of it. The
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import faiss
@@ -58,9 +59,7 @@ class VectorIndex:
     @property
     def ids(self) -> np.ndarray:
         """Ids (N,) int64 of all entries, in no order."""
-        entries: Any = self._entries
-        kept = entries is self._index
-        return faiss_parts.stored_ids(entries) if kept else faiss.vector_to_array(entries.id_map)
+        return faiss_parts.entry_ids(self._entries)
 
     @property
     def needs_training(self) -> bool:
@@ -117,6 +116,17 @@ class VectorIndex:
         with in_words(f"{self.factory} can't take {len(ids):,} descriptors"):
             self._entries.add_with_ids(descriptors, ids)
         self._most = max(self._most, most_of_one(ids))
+
+    def copy(self) -> VectorIndex:
+        """An index of the same entries that goes its own way; ValueError if FAISS can't copy its kind."""
+        made = copy(self)
+        with in_words(f"{self.factory} can't be copied"):
+            made._owner, made._entries, made._index = faiss_parts.cloned(self._entries, self._index)
+        made._chain, made._ivf = (
+            faiss_parts.split_transforms(made._index)[0],
+            faiss.try_extract_index_ivf(made._index),
+        )
+        return made
 
     def search(self, descriptors: np.ndarray, k: int) -> list[Neighbours]:
         """The k best ids of each query, (N, D) float32, each once; fewer when visited cells hold fewer."""
@@ -201,18 +211,7 @@ class VectorIndex:
 
         ``None`` without cells, behind a transform that is not linear, or when cells are pairs of centroids.
         """
-        quantizer: Any = self._ivf and faiss.downcast_index(self._ivf.quantizer)
-        linear = all(isinstance(step, faiss.LinearTransform) for step in self._chain)
-        if (
-            quantizer is None
-            or not linear
-            or not isinstance(quantizer, faiss.IndexFlat | faiss.IndexHNSWFlat)
-        ):
-            return None
-        moved = np.concatenate([np.zeros((1, self.dim)), np.eye(self.dim)]).astype(np.float32)
-        for step in self._chain:
-            moved = step.apply(moved)
-        return (moved[1:] - moved[0]).T.copy(), moved[0], quantizer.reconstruct_n(0, int(quantizer.ntotal))
+        return None if self._ivf is None else faiss_parts.cell_geometry(self._ivf, self._chain)
 
     def neighbours(self, descriptors: np.ndarray, k: int, nprobe: int) -> np.ndarray:
         """What the index remembers of the entries nearest to each descriptor.

@@ -154,11 +154,40 @@ class ImageReleaser:
             reason = "not enough memory for an image of this size"
         return Released(ManifestRow(source.id, str(source.path), reason=reason), None)
 
+    def unchanged(self, source: SourceImage, name: str | None) -> np.ndarray:
+        """What the index would hold of an image without activation, (K, D) float32.
+
+        Args:
+            source: which image; one that was released before.
+            name: of the file to write below the folder, as it would be released without activation, or
+                ``None`` where neither the file nor further entries are wanted: (1, D).
+
+        Raises:
+            UnreadableImage: it can't be read any more.
+        """
+        picture = decoding.read(source.path)
+        with self._budget.take(picture.native.shape[0] * picture.native.shape[1]):
+            original = self._describe(picture.srgb)
+            if name is None:
+                return original[None]
+            picture = replace(picture, metadata=released_metadata(picture.metadata, self._config.metadata))
+            plan = self._plan(picture, [name])
+            pixels = encoding.encode(picture.native, picture.alpha, plan.metadata, plan.encoding)
+            write_bytes(self._folder / plan.name, pixels)
+            return self._entries(original, decoding.read(self._folder / plan.name))
+
+    def _plan(self, picture: Picture, names: Sequence[str]) -> encoding.ReleasePlan:
+        keep = self._config.save_format == "same"
+        return encoding.plan(picture, names, self._config.save_quality, keep_lossless=keep)
+
+    def _entries(self, entry: np.ndarray, shipped: Picture) -> np.ndarray:
+        edits = described_edits(shipped.srgb, ENTRY_EDITS[: self._config.entries - 1], self._context)
+        return np.concatenate([entry[None], edits])
+
     def _release(self, source: SourceImage, picture: Picture, names: Sequence[str], keep: Keep) -> Released:
         picture = replace(picture, metadata=released_metadata(picture.metadata, self._config.metadata))
         original = self._describe(picture.srgb)
-        same = self._config.save_format == "same"
-        plan = encoding.plan(picture, names, self._config.save_quality, keep_lossless=same)
+        plan = self._plan(picture, names)
 
         def encoded(pixels: np.ndarray) -> bytes:
             return encoding.encode(pixels, picture.alpha, plan.metadata, plan.encoding)
@@ -190,8 +219,7 @@ class ImageReleaser:
             cell_after=after,
             **measured(plain, shipped.native),
         )
-        edits = described_edits(shipped.srgb, ENTRY_EDITS[: self._config.entries - 1], self._context)
-        return Released(row, np.concatenate([entry[None], edits]))
+        return Released(row, self._entries(entry, shipped))
 
     def _result(self, source: SourceImage, picture: Picture, original: np.ndarray) -> ActivationResult:
         try:

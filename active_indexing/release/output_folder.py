@@ -17,7 +17,8 @@ JOURNALS = ".journal"
 """Folder of the journals below the output folder."""
 
 TABLES = (
-    "manifest.csv", "retr_df.csv", "icd_df.csv", "failures.csv", "references.csv", "activation_log.jsonl",
+    "manifest.csv", "retr_df.csv", "retr_passive_df.csv", "icd_df.csv", "failures.csv", "references.csv",
+    "activation_log.jsonl",
 )  # fmt: skip
 _FLAGS = {"factory": "idx_factory", "training": "fts_training_path"}
 

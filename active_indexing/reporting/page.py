@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.reporting import cells, copy_detection, gallery, image_quality, plots
 from active_indexing.reporting.recall import MEAN, PUBLISHED_MEAN, label, recall_table, strength_table
-from active_indexing.reporting.runs import Run, baseline_and_best, open_runs
+from active_indexing.reporting.runs import Run, baseline_and_best, open_runs, with_baseline
 from active_indexing.reporting.verdict import main_run, verdict
 
 REPORT = "report.html"
@@ -54,14 +54,15 @@ def page(runs: list[Run]) -> str:
     environment.filters["signed"] = _signed
     comparable = [run for run in runs if not run.is_grid] or runs
     shown = main_run(comparable)
-    recall = recall_table(comparable)
+    searched = with_baseline(comparable)
+    recall = recall_table(searched)
     return environment.get_template("page.html").render(
         title=" and ".join(run.name for run in runs),
-        verdict=verdict(comparable, recall),
-        tiles=_tiles(comparable, recall),
-        recall=_recall_rows(recall, comparable),
-        recall_runs=[run.name for run in comparable if run.name in recall.columns],
-        colours=plots.colours(comparable),
+        verdict=verdict(searched, recall),
+        tiles=_tiles(searched, recall),
+        recall=_recall_rows(recall, searched),
+        recall_runs=[run.name for run in searched if run.name in recall.columns],
+        colours=plots.colours(searched),
         compared="difference" in recall.columns,
         copy_detection=copy_detection.average_precision_table(runs).reset_index().to_dict("records"),
         curves=_curves(runs, comparable),
@@ -128,9 +129,10 @@ def _curves(runs: list[Run], comparable: list[Run]) -> list[tuple[str, str]]:
         for scores in plots.SCORES:
             title = f"Copy detection, {scores}"
             made.append((title, plots.precision_recall(comparable, [scores])))
-    strengths = strength_table(runs)
+    searched = with_baseline(runs)
+    strengths = strength_table(searched)
     if not strengths.empty:
-        made.append(("R@1 against the strength of the attack", plots.strength(strengths, runs)))
+        made.append(("R@1 against the strength of the attack", plots.strength(strengths, searched)))
     staying = cells.stay_table(comparable)
     if not staying.empty:
         made.append(("Copies that stay in the cell of their original", plots.stays(staying, comparable)))

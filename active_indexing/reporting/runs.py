@@ -24,11 +24,13 @@ class Run:
         name: of the run in tables and figures.
         folder: output folder.
         content: of its ``run.json``.
+        answers: the CSV of its retrieval.
     """
 
     name: str
     folder: Path
     content: dict[str, Any]
+    answers: str = "retr_df.csv"
 
     @property
     def active(self) -> bool:
@@ -76,7 +78,20 @@ class Run:
             return None
         columns = ["image_index", "attack", "attack_param", *METRICS]
         kinds = {"attack": str, "attack_param": str}
-        return pd.read_csv(self.folder / "retr_df.csv", usecols=columns, dtype=kinds, keep_default_na=False)
+        return pd.read_csv(self.folder / self.answers, usecols=columns, dtype=kinds, keep_default_na=False)
+
+    @property
+    def before(self) -> Run | None:
+        """What its images would have got without activation, as a run; ``None`` where it was not measured.
+
+        It has answers alone, no manifest of its own.
+        """
+        table = self.content.get("passive_retrieval")
+        if not table:
+            return None
+        config = {**self.content["config"], "active": False}
+        name = "unchanged" if self.name == "passive" else "passive"
+        return Run(name, self.folder, {"config": config, "retrieval": table}, "retr_passive_df.csv")
 
     @cached_property
     def copy_detection(self) -> pd.DataFrame | None:
@@ -157,6 +172,13 @@ def baseline_and_best(runs: list[Run]) -> tuple[Run, Run] | None:
     passive = [run for run in runs if not run.active]
     active = [run for run in runs if run.active]
     return (passive[0], active[-1]) if passive and active else None
+
+
+def with_baseline(runs: list[Run]) -> list[Run]:
+    """The runs; where none is passive, after what the last one tells of its images as they were."""
+    active = [run for run in runs if run.active]
+    before = active[-1].before if active and len(active) == len(runs) else None
+    return runs if before is None else [before, *runs]
 
 
 def read_run(folder: Path) -> dict[str, Any]:

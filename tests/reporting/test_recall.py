@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from active_indexing.artefacts.csv_tables import write_csv
+from active_indexing.evaluation.tables import RETRIEVAL_COLUMNS, retrieval_row
 from active_indexing.reporting import recall
-from active_indexing.reporting.runs import Run
+from active_indexing.reporting.runs import Run, open_runs, with_baseline
 from tests.reporting.outputs import query, write_output
 
 
@@ -98,3 +101,25 @@ def test_labels_drop_the_needless_zero() -> None:
         "hue 0.2",
         "meme format",
     ]
+
+
+def test_an_active_run_alone_is_compared_with_its_images_as_they_were(tmp_path: Path) -> None:
+    """Two images of three are found first after activation, one before."""
+    run = write_output(
+        tmp_path / "active",
+        active=True,
+        retrieval=[query(n, "blur", "1.0", [0, 0, None][n]) for n in range(3)],
+    )
+    assert with_baseline([run]) == [run]
+    before = [retrieval_row(0, query(n, "blur", "1.0", [0, 1, None][n])) for n in range(3)]
+    write_csv(run.folder / "retr_passive_df.csv", RETRIEVAL_COLUMNS, before)
+    content = run.content | {"passive_retrieval": [{"attack": "blur"}]}
+    (run.folder / "run.json").write_text(json.dumps(content))
+    (run,) = open_runs([run.folder])
+    table = recall.recall_table(with_baseline([run]))
+    assert table.columns.tolist() == ["n", "passive", "active", "difference", "low", "high"]
+    assert table.loc[[("blur", "1.0")], ["passive", "active", "difference"]].to_numpy().tolist() == [
+        [pytest.approx(1 / 3), pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    ]
+    other = write_output(tmp_path / "own", active=False, retrieval=[query(0, "blur", "1.0", 0)])
+    assert with_baseline([other, run]) == [other, run], "a passive run of its own is preferred"
