@@ -20,6 +20,7 @@ import torch
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.cli import flags
+from active_indexing.cli.published_flags import EVALUATE_COPYDAYS, answer_published
 from active_indexing.evaluation.protocols import copydays
 from active_indexing.evaluation.protocols.copydays import SIZES, STRONG, CopydaysData, CopydaysResult
 from active_indexing.extraction.named_descriptors import open_set
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--bootstrap", type=int, default=REPLICATES, help="data sets drawn; 0: no intervals")
     built.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     flags.add_flags(built)
+    answer_published(built, EVALUATE_COPYDAYS)
     return built
 
 

@@ -23,6 +23,7 @@ import torch
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.cli import flags
+from active_indexing.cli.published_flags import EVALUATE_DISC, answer_published
 from active_indexing.evaluation.protocols import disc, predictions
 from active_indexing.evaluation.protocols.codecs import default_codecs
 from active_indexing.evaluation.protocols.curve_file import check_curve_path, write_curves
@@ -82,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("--bootstrap", type=int, default=REPLICATES, help="data sets drawn; 0: no intervals")
     built.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     flags.add_flags(built)
+    answer_published(built, EVALUATE_DISC)
     return built
 
 

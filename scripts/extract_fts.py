@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_indexing.cli.published_flags import EXTRACT_FTS, answer_published
 from active_indexing.descriptors.config import RESIZES, DescriptorConfig
 
 
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         default="pth",
         help="hdf5 is for the programs of the Image Similarity Challenge (default: %(default)s)",
     )
+    answer_published(built, EXTRACT_FTS)
     return built
 
 

@@ -22,11 +22,23 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from active_indexing.cli.flags import boolean
+from active_indexing.cli.published_flags import (
+    BACKBONE_WORDS,
+    TRAIN_DESCRIPTOR,
+    accept_words,
+    answer_published,
+)
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.objectives.interface import ObjectiveSettings
 from active_indexing.training.objectives.relational import RDCDConfig
-from active_indexing.training.recipes.registry import RECIPES, recipe
+from active_indexing.training.recipes.registry import (
+    BASE_LEARNING_RATES,
+    RECIPES,
+    recipe,
+    scaled_learning_rate,
+)
 from active_indexing.training.run import TrainingRun, run
 
 
@@ -46,7 +58,7 @@ def parse_source(text: str) -> TrainingImages:
 def build_parser() -> argparse.ArgumentParser:
     """Flags; their defaults are those of the settings."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(
         "--recipe",
@@ -55,7 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", action="append", required=True, help="training images; may be repeated")
     parser.add_argument("--validation", help="held-out images, in the same form (IMAGES is not used)")
-    parser.add_argument("--output_dir", type=Path, required=True, help="checkpoint, log, descriptor")
+    parser.add_argument(
+        "--output_dir", "--output_path", type=Path, required=True, help="checkpoint, log, descriptor"
+    )
     parser.add_argument("--teacher", type=Path, help="weights of the teacher; *.onnx is run by onnxruntime")
     parser.add_argument("--teacher_name", help="what the weights are, as --model_name of main.py")
     parser.add_argument("--teacher_size", type=int, help="its input size in pixels (default: its own)")
@@ -68,19 +82,44 @@ def build_parser() -> argparse.ArgumentParser:
         help="fit the last layer of --start to the teacher (recipe default_distilled only)",
     )
     parser.add_argument("--backbone", help="of the student: ours or any of timm (default: the recipe's)")
-    parser.add_argument("--dim", type=int, help="length of the descriptor (default: the recipe's)")
-    parser.add_argument("--learning_rate", type=float, help="its base (default: the recipe's)")
+    parser.add_argument("--dim", "--dims", type=int, help="length of the descriptor (default: the recipe's)")
+    parser.add_argument("--pool_param", type=float, help="exponent of the pooling (default: the recipe's)")
+    rates = parser.add_mutually_exclusive_group()
+    rates.add_argument(
+        "--learning_rate",
+        "--absolute_learning_rate",
+        type=float,
+        help="its largest (default: the recipe's; of sscd_* and rdcd scaled with the batch)",
+    )
+    rates.add_argument(
+        "--base_learning_rate",
+        type=float,
+        help="for 256 images, scaled with the batch (sscd_*: 0.3; rdcd: 1)",
+    )
+    parser.add_argument("--weight_decay", type=float, help="default: the recipe's")
+    parser.add_argument(
+        "--entropy_weight", type=float, help="of the entropy term; 0 leaves it out (default: the recipe's)"
+    )
+    parser.add_argument("--infonce_temperature", type=float, help="of the contrast (default: the recipe's)")
     parser.add_argument("--steps", type=int, help="length of the training (default: the recipe's)")
     parser.add_argument("--decay_start", type=int, help="step at which the learning rate starts to fall")
     parser.add_argument(
         "--sync_bn",
-        action=argparse.BooleanOptionalAction,
+        type=boolean,
+        nargs="?",
+        const=True,
+        metavar="BOOL",
         help="normalise the batches of all processes as one (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--no-sync_bn", dest="sync_bn", action="store_false", default=None, help=argparse.SUPPRESS
     )
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed, help="default: %(default)s")
     for name, kind in (("processes", int), ("threads", int), ("device", str), ("validation_steps", int)):
         default = getattr(TrainingRun, name)
         parser.add_argument(f"--{name}", type=kind, default=default, help="default: %(default)s")
+    accept_words(parser, "backbone", BACKBONE_WORDS)
+    answer_published(parser, TRAIN_DESCRIPTOR)
     return parser
 
 
@@ -98,14 +137,23 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
         schedule = replace(schedule, steps=arguments.steps, decay_start=decay, warmup_steps=warmup)
     if arguments.decay_start is not None:
         schedule = replace(schedule, decay_start=arguments.decay_start)
-    names = ("sync_bn", "backbone", "dim", "learning_rate")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    config = replace(config, **given)
+    sources = tuple(map(parse_source, arguments.source))
+    batch = arguments.processes * sum(source.images for source in sources)
+    changes = {
+        "sync_bn": arguments.sync_bn,
+        "backbone": arguments.backbone,
+        "dim": arguments.dim,
+        "gem_p": arguments.pool_param,
+        "learning_rate": _learning_rate(arguments, batch),
+        "weight_decay": arguments.weight_decay,
+    }
+    config = replace(config, **{name: value for name, value in changes.items() if value is not None})
+    config = replace(config, objective=_with_loss(config.objective, arguments))
     if arguments.teacher_dim is not None:
         config = replace(config, objective=_with_teacher_dim(config.objective, arguments.teacher_dim))
     return replace(config, schedule=schedule, seed=arguments.seed), TrainingRun(
         output_dir=arguments.output_dir,
-        sources=tuple(map(parse_source, arguments.source)),
+        sources=sources,
         teacher=_teacher(arguments),
         start=arguments.start,
         fit_head=arguments.fit_head,
@@ -115,6 +163,34 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
         device=arguments.device,
         validation_steps=arguments.validation_steps,
     )
+
+
+def _learning_rate(arguments: argparse.Namespace, batch: int) -> float | None:
+    """What the flags say, or what the recipe says for this batch; ``None``: the recipe's own."""
+    if arguments.learning_rate is not None:
+        return float(arguments.learning_rate)
+    base = arguments.base_learning_rate
+    if base is None:
+        base = BASE_LEARNING_RATES.get(arguments.recipe)
+    return None if base is None else scaled_learning_rate(base, batch)
+
+
+def _with_loss(objective: ObjectiveSettings, arguments: argparse.Namespace) -> ObjectiveSettings:
+    """The same objective with the terms that the flags change.
+
+    Raises:
+        ValueError: if it has no such terms.
+    """
+    given = {"temperature": arguments.infonce_temperature, "entropy_weight": arguments.entropy_weight}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return objective
+    if not hasattr(objective, "loss"):
+        raise ValueError(
+            f"--entropy_weight and --infonce_temperature belong to SSCD's loss, and the recipe "
+            f"{arguments.recipe} has another one; leave them out."
+        )
+    return replace(objective, loss=replace(objective.loss, **given))  # type: ignore[type-var]  # a dataclass
 
 
 def _with_teacher_dim(objective: ObjectiveSettings, teacher_dim: int) -> ObjectiveSettings:

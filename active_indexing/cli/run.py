@@ -17,6 +17,7 @@ from typing import Any
 import active_indexing
 from active_indexing.checks import regular_file
 from active_indexing.cli.flags import Parser, add_settings, boolean
+from active_indexing.cli.published_flags import LOSS_WORDS, accept_words
 from active_indexing.config import STAGES, RunConfig, configure
 
 OUTPUT = Path("output")
@@ -44,6 +45,7 @@ def add_parser(parser: Parser) -> None:
     add_settings(run_group, RunConfig)
     for title, group in STAGES.items():
         add_settings(parser.add_argument_group(title), group)
+    accept_words(parser, "loss_f", LOSS_WORDS)
 
 
 def parse(parser: Parser, argv: list[str]) -> argparse.Namespace:

@@ -41,6 +41,49 @@ def test_batch_norms_are_synchronised_as_the_recipe_says_unless_a_flag_says_othe
     assert [chosen(*published), chosen(*published, "--no-sync_bn")] == [True, False]
 
 
+def chosen(script, flags):
+    return script.settings(script.build_parser().parse_args([*flags.split(), "--output_dir", "out"]))[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate"),
+    [
+        ("--recipe sscd_mixup --source a:64:4096", 4.8),  # the published batch
+        ("--recipe sscd_mixup --source a:64:64", 0.075),
+        ("--recipe sscd_blur --source a:64:60 --source b:160:4 --processes 4", 0.3),
+        ("--recipe sscd_blur --source a:64:64 --base_learning_rate 0.1", 0.025),
+        ("--recipe sscd_blur --source a:64:64 --learning_rate 0.1", 0.1),
+        ("--recipe sscd_blur --source a:64:64 --absolute_learning_rate 0.2", 0.2),
+        ("--recipe rdcd --source a:64:128", 0.5),
+        ("--recipe kd_icd --source a:64:128", 0.3),  # the published program does not scale it
+        ("--recipe default --source a:64:128", 1.5e-3),
+    ],
+)
+def test_the_learning_rate_grows_with_the_batch_where_it_does_as_published(script, flags, rate):
+    assert chosen(script, flags).learning_rate == pytest.approx(rate)
+
+
+def test_published_flags_change_the_recipe(script):
+    flags = "--recipe sscd_mixup --source a:64:8 --entropy_weight 10 --infonce_temperature 0.1 --dims 64"
+    config = chosen(
+        script, f"{flags} --backbone CV_RESNEXT101 --pool_param 2 --weight_decay 0 --sync_bn=false"
+    )
+    assert (config.objective.loss.entropy_weight, config.objective.loss.temperature) == (10, 0.1)
+    assert config.objective.mixing == RECIPES["sscd_mixup"].objective.mixing
+    assert (config.backbone, config.dim, config.gem_p) == ("resnext101_32x4d", 64, 2)
+    assert (config.weight_decay, config.sync_bn) == (0, False)
+    with pytest.raises(
+        ValueError, match="--infonce_temperature belong to SSCD's loss, and the recipe rdcd has"
+    ):
+        chosen(script, "--recipe rdcd --source a:64:8 --entropy_weight 10")
+
+
+def test_two_learning_rates_are_refused(script, capsys):
+    with pytest.raises(SystemExit):
+        chosen(script, "--source a:64:8 --learning_rate 1 --base_learning_rate 1")
+    assert "--base_learning_rate: not allowed with argument --learning_rate" in capsys.readouterr().err
+
+
 def test_the_published_recipe_has_the_published_settings():
     config = recipe("sscd_mixup")
     assert (config.backbone, config.dim, config.gem_p, config.optimizer) == ("resnet50", 512, 3.0, "lars")

@@ -18,6 +18,27 @@ _OWN: dict[str, TrainingConfig] = {
 }
 
 
+RATE_BATCH = 256
+"""Images of a step that a base learning rate belongs to, in SSCD and RDCD."""
+
+BASE_LEARNING_RATES = {
+    **dict.fromkeys(("sscd_simclr", "sscd_blur", "sscd_advanced", "sscd_mixup"), 0.3),
+    "rdcd": 1.0,
+}
+"""Recipes whose published programs scale the learning rate with the batch, to its base. The settings have
+the rate of the published batch: 4096 for SSCD, 256 for RDCD."""
+
+
+def scaled_learning_rate(base: float, batch: int) -> float:
+    """Base x batch / 256.
+
+    Args:
+        base: learning rate for 256 images.
+        batch: images of a step of all processes, each counted once however many views it has.
+    """
+    return base * batch / RATE_BATCH
+
+
 def _recipe(thing: object) -> TrainingConfig:
     if not isinstance(thing, TrainingConfig):
         raise TypeError(f"it is a {type(thing).__name__}; expected a TrainingConfig")
