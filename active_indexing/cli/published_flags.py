@@ -33,6 +33,7 @@ _SSCD_EVALUATION = {
 EVALUATE_DISC: Mapping[str, str] = {
     **_SSCD_EVALUATION,
     "features": "give files of scripts/extract_fts.py to --query_descs, --db_descs and --train_descs",
+    "ndec_path": "give its parts to --query_descs, --db_descs, --train_descs and --gt_filepath",
     # isc2021's compute_metrics.py
     "track2": "leave it out, --query_descs and --db_descs say it",
     "max_dim": "leave it out, descriptors of any length are measured",
@@ -100,6 +101,8 @@ TRAIN_DESCRIPTOR: Mapping[str, str] = {
     "kd": "give --recipe kd_icd for true and --recipe sscd_mixup for false",
     "resume": "leave it out, the same command goes on where it stopped",
     "student": "leave it out, it has no effect in the published program either",
+    "query_dataset_path": "leave it out, --source names all training images",
+    "ref_dataset_path": "leave it out, --source names all training images",
     # RDCD
     "kd_dim": "give --teacher_dim",
     "moco": ALWAYS,
