@@ -44,10 +44,14 @@ class ActivationConfig:
         "(default: standard; robust: 42 dB; published: by --scaling)",
         choices=tuple(STRENGTHS),
     )
-    iterations: int | None = setting(None, "optimisation steps (default: 12; published: 10)")
-    views: int = setting(4, "random edits that each step looks at, besides the image")
-    entry_views: int = setting(
-        16, "random edits whose descriptors make the aim, and again what the index remembers"
+    iterations: int | None = setting(None, "optimisation steps (default: 6; robust: 12; published: 10)")
+    views: int | None = setting(
+        None, "random edits that each step looks at, besides the image (default: 2; robust: 4)"
+    )
+    entry_views: int | None = setting(
+        None,
+        "random edits whose descriptors make the aim, and again what the index remembers "
+        "(default: 8; robust: 16)",
     )
     optimizer: str = setting("Adam,lr=1e-0", "Name,key=value,... of torch or timm (published)")
     scheduler: str = setting(
@@ -81,8 +85,9 @@ class ActivationConfig:
         if self.iterations is not None:
             between("iterations", self.iterations, 1, 100_000)
         between("loss_batch", self.loss_batch, 1, 1_000_000)
-        between("views", self.views, 0, MOST_VIEWS)
-        between("entry_views", self.entry_views, 0, MOST_VIEWS)
+        for name in ("views", "entry_views"):
+            if getattr(self, name) is not None:
+                between(name, getattr(self, name), 0, MOST_VIEWS)
         if self.strength is not None:
             one_of("strength", self.strength, tuple(STRENGTHS))
         if self.psnr is not None and not 20 <= self.psnr <= 60:

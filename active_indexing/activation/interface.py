@@ -15,6 +15,7 @@ from active_indexing.activation.objectives.cells import Cells
 from active_indexing.activation.perturbation.scaling import Perturbation
 from active_indexing.descriptors.batching import device_of
 from active_indexing.descriptors.descriptor import Descriptor
+from active_indexing.descriptors.quick_passes import quick_passes
 from active_indexing.index.vector_index import VectorIndex
 
 
@@ -40,6 +41,11 @@ class ActivationContext:
     def cells(self) -> Cells | None:
         """Of the index, on the device; ``None`` where it has none."""
         return Cells.of(self.index, self.device)
+
+    @cached_property
+    def quick(self) -> Callable[[Tensor], Tensor]:
+        """The descriptor for passes whose last digits do not matter, see ``quick_passes``."""
+        return quick_passes(self.descriptor)
 
     @property
     def device(self) -> torch.device:

@@ -57,9 +57,11 @@ def butteraugli(reference: np.ndarray, released: np.ndarray) -> Butteraugli:
     if program is None:
         raise FileNotFoundError(f"{PROGRAM} is not installed; it is in Debian's package libjxl-devtools.")
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ("reference.png", "released.png")]
+        paths = [Path(folder) / name for name in ("reference.ppm", "released.ppm")]
         for path, pixels in zip(paths, (reference, released), strict=True):
-            imsave(path, pixels, check_contrast=False)
+            imsave(
+                path, pixels, check_contrast=False
+            )  # PPM: compressing a PNG takes as long as looking at it
         done = subprocess.run(
             [program, *map(str, paths)], capture_output=True, text=True, check=False, timeout=PATIENCE
         )

@@ -15,12 +15,13 @@ BUTTERAUGLI_PIXELS = 2_000_000
 """Larger images have no Butteraugli in the manifest: it takes a second and 0.2 GB per megapixel."""
 
 
-def measured(plain: np.ndarray, released: np.ndarray) -> dict[str, Any]:
+def measured(plain: np.ndarray, released: np.ndarray, known: float | None = None) -> dict[str, Any]:
     """Columns of the manifest.
 
     Args:
         plain: (H, W, 3) uint8, what would have been released without activation.
         released: (H, W, 3) uint8, what was.
+        known: SSIMULACRA2 of these very pixels, where the search for a strength has measured it.
     """
     color = color_difference(plain, released)
     seen = None
@@ -30,7 +31,7 @@ def measured(plain: np.ndarray, released: np.ndarray) -> dict[str, Any]:
         "psnr": image_quality.psnr(plain, released),
         "ssim": image_quality.ssim(plain, released),
         "linf": image_quality.linf(plain, released),
-        "ssimulacra2": ssimulacra2(plain, released),
+        "ssimulacra2": ssimulacra2(plain, released) if known is None else known,
         "ciede2000_p99": color.p99,
         "ciede2000_visible": color.visible,
         "butteraugli": None if seen is None else seen.largest,

@@ -196,16 +196,17 @@ class ImageReleaser:
             return decoding.read_bytes(encoded(pixels)).native
 
         finish = None if plan.encoding.is_lossless else decoded
-        pixels, entry, notes = picture.native, original, [*picture.notes, *plan.notes]
+        pixels, entry, notes, met = picture.native, original, [*picture.notes, *plan.notes], None
         if self._config.active:
             result = self._result(source, picture, original)
-            pixels, told = _moved(picture, result, finish)
+            pixels, met, told = _moved(picture, result, finish)
             entry, notes = result.entry, [*notes, *told]
         content = encoded(pixels)
         notes += _growth(picture.file, len(content), plan.encoding.format)
         shipped = keep(plan.name, content)
         plain = picture.native if finish is None else finish(picture.native)
         before, after = self._cell(original), self._cell(self._describe(shipped.srgb))
+        known = met if finish is None and np.array_equal(shipped.native, pixels) else None
         height, width = picture.native.shape[:2]
         row = ManifestRow(
             id=source.id,
@@ -217,7 +218,7 @@ class ImageReleaser:
             height=height,
             cell_before=before,
             cell_after=after,
-            **measured(plain, shipped.native),
+            **measured(plain, shipped.native, known),
         )
         return Released(row, self._entries(entry, shipped))
 
@@ -239,14 +240,20 @@ class ImageReleaser:
 
 def _moved(
     picture: Picture, result: ActivationResult, finish: Callable[[np.ndarray], np.ndarray] | None
-) -> tuple[np.ndarray, list[str]]:
-    """Pixels to release, made for the sRGB pixels and added to the file's own colours, and what to tell."""
+) -> tuple[np.ndarray, float | None, list[str]]:
+    """Pixels to release, made for the sRGB pixels and added to the file's own colours.
+
+    Returns:
+        The pixels, their SSIMULACRA2 where it was measured, and what to tell.
+    """
     change, native, notes = result.change, picture.native, []
     if picture.alpha is not None:
         change = MaskedPerturbation(change, picture.alpha)
-    strength, asked = 1.0, result.psnr
+    strength, asked, quality = 1.0, result.psnr, None
     if result.quality is not None:
-        strength, met = strength_for_quality(native, change, result.quality, finish, result.strongest or MOST)
+        strength, quality = strength_for_quality(
+            native, change, result.quality, finish, result.strongest or MOST
+        )
         if strength == 0:
             notes.append(
                 f"hard to protect: not changed, no change keeps an SSIMULACRA2 of {result.quality:g}"
@@ -255,7 +262,7 @@ def _moved(
         strength, met = strength_for_psnr(native, change, asked, finish)
         if abs(met - asked) > MISS:
             notes.append(f"{met:.1f} dB instead of {asked:.1f}: no strength comes nearer")
-    return perturbed(native, change, strength), [*result.notes, *notes]
+    return perturbed(native, change, strength), quality, [*result.notes, *notes]
 
 
 def _growth(source: SourceFile, size: int, format: str) -> list[str]:

@@ -16,7 +16,7 @@ PUBLISHED = "published"
 _WITH_COMMAS = ("optimizer", "scheduler")  # settings whose values have commas of their own
 
 
-_OPTIONAL = {"psnr": float, "iterations": int}
+_OPTIONAL = {"psnr": float, "iterations": int, "views": int, "entry_views": int}
 """Types of settings whose default is ``None`` and that are no text."""
 
 

@@ -14,8 +14,7 @@ It differs from the published method in what is stored (the mean over edits, not
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from active_indexing.activation.interface import (
     Step,
     step_logger,
 )
+from active_indexing.activation.objectives.cells import RobustTarget
 from active_indexing.activation.objectives.losses import cell_loss, cossim, neighbour_loss
 from active_indexing.activation.perturbation import jnd
 from active_indexing.activation.perturbation.scaling import UpsampledPerturbation
@@ -51,6 +51,8 @@ from active_indexing.descriptors.network_input import shrunk
 from active_indexing.seeding import torch_generator_for
 
 STEPS = 12  # more gain nothing on photos 200-263
+VIEWS = 4  # random edits that a step looks at
+ENTRY_VIEWS = 16  # random edits that make the aim, and again the entry
 FIRST_STEP = 0.6  # of the budget; the steps shrink linearly to 0
 MOMENTUM = 0.9
 FLAT_WEIGHT = 0.4  # how strongly flat regions are changed, next to 1 for texture; by eye
@@ -77,28 +79,17 @@ def robust(jobs: Sequence[ActivationJob], context: ActivationContext) -> list[Ac
     return in_groups(jobs, context, lambda *each: RobustBatch(*each).moved(), WORKING_SCALE)
 
 
-@dataclass(frozen=True, eq=False)
-class RobustTarget:
-    """Where the copies of B images should land.
-
-    Attributes:
-        code: (B, D) what the index remembers of the entry.
-        cell: (B,) int64, or ``None`` without cells.
-        neighbours: (B, M, D) codes of other entries.
-    """
-
-    code: Tensor
-    cell: Tensor | None
-    neighbours: Tensor
-
-
 class RobustBatch:
     """Images whose working images have one shape."""
 
     working_scale = WORKING_SCALE
+    views, entry_views = VIEWS, ENTRY_VIEWS  # unless the settings say otherwise
 
     def __init__(self, jobs: Sequence[ActivationJob], context: ActivationContext) -> None:
         self._tasks, self._context, self._config = jobs, context, context.config
+        config = self._config
+        self._views = self.views if config.views is None else config.views
+        self._entry_views = self.entry_views if config.entry_views is None else config.entry_views
         working = working_image(context, self.working_scale)
         self._shape = working.output_size(*jobs[0].srgb.shape[:2])
         self._input = context.descriptor.preprocessing.output_size(*self._shape)
@@ -113,6 +104,11 @@ class RobustBatch:
         self._budget = 10 ** (-self._psnr / 20) * self._room
         self._original = torch.from_numpy(np.stack([job.original for job in jobs])).to(device)
         self._cells = context.cells
+
+    @property
+    def _passes(self) -> Callable[[Tensor], Tensor]:
+        """The descriptor, for the many passes over edits."""
+        return self._context.descriptor
 
     @property
     def _psnr(self) -> float:
@@ -139,7 +135,7 @@ class RobustBatch:
         ]
 
     def _aim(self) -> RobustTarget:
-        count = self._config.entry_views
+        count = self._entry_views
         edited = self._describe_edits(self._work, count)
         centre = self._mean(self._original, edited)
         looked = torch.cat([self._original[:, None], edited], dim=1)
@@ -154,7 +150,7 @@ class RobustBatch:
     def _optimised(self, aim: RobustTarget) -> Tensor:
         """(B, 3, h, w) perturbation at the descriptor's input size, in units of the pixels."""
         steps = self._config.iterations or STEPS
-        draws = [self._draw(self._config.views) for _ in range(steps)]  # before the loop, which never waits
+        draws = [self._draw(self._views) for _ in range(steps)]  # before the loop, which never waits
         velocity = torch.zeros(len(self._work), 3, *self._input, device=self._work.device)
         shift = torch.zeros_like(velocity)
         for step, edits in enumerate(draws):
@@ -174,8 +170,8 @@ class RobustBatch:
         views = [self._network_input(moved)]
         if len(edits):
             views.append(transformed(moved, edits, self._input))
-        described = self._context.descriptor(torch.cat(views))
-        each = 1 + self._config.views
+        described = self._passes(torch.cat(views))
+        each = 1 + self._views
         # The unedited images come first, then all edits of the first image, then of the next.
         images_first = torch.arange(len(self._tasks), device=shift.device)
         owner = torch.cat([images_first, images_first.repeat_interleave(each - 1)])
@@ -203,7 +199,7 @@ class RobustBatch:
         """What the index should hold, (B, D), and the share of edits that it would answer rightly."""
         moved = self._moved(shift)
         clean = self._context.descriptor(self._network_input(moved))
-        edited = self._describe_edits(moved, self._config.entry_views)
+        edited = self._describe_edits(moved, self._entry_views)
         entries = self._inside(self._mean(clean, edited), aim)
         return entries.cpu().numpy(), self._kept(edited, self._code(entries), aim)
 
@@ -251,7 +247,7 @@ class RobustBatch:
         if not count:
             return self._original[:, None][:, :0]
         views = transformed(pictures, self._draw(count), self._input)
-        return self._context.descriptor(views).reshape(len(pictures), count, -1)
+        return self._passes(views).reshape(len(pictures), count, -1)
 
     def _draw(self, count: int) -> Transformations:
         drawn = [

@@ -11,6 +11,21 @@ from active_indexing.index.vector_index import VectorIndex
 
 
 @dataclass(frozen=True, eq=False)
+class RobustTarget:
+    """Where the copies of B images should land.
+
+    Attributes:
+        code: (B, D) what the index remembers of the entry.
+        cell: (B,) int64, or ``None`` without cells.
+        neighbours: (B, M, D) codes of other entries.
+    """
+
+    code: Tensor
+    cell: Tensor | None
+    neighbours: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Cells:
     """Centroids, and the linear transform (OPQ, PCA) that lies before them.
 
