@@ -20,6 +20,7 @@ from active_indexing.service.config import ServiceConfig
 from active_indexing.service.engine import Engine
 from active_indexing.service.guard import LOG, Guard
 from active_indexing.service.metrics import Metrics
+from active_indexing.service.pages import add_pages
 from active_indexing.service.refusals import Refusal
 from active_indexing.service.schemas import (
     Error,
@@ -89,6 +90,7 @@ def create_app(engine: Engine, config: ServiceConfig, tokens: TokenFile) -> Fast
     app.state.metrics = Metrics(engine.store.database.count_released)
     _add_refusals(app)
     _add_routes(app)
+    add_pages(app)
     app.add_middleware(Guard, names=config.names)
     return app
 
