@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -19,9 +11,9 @@ import torch
 from active_indexing.descriptors.network_input import network_input
 from active_indexing.images import decoding
 from active_indexing.images.listing import CollectionItem
+from active_indexing.parallel.processes import ProcessPool
 
-# Images handed out but not yet taken back, per worker: bounds memory, and keeps workers busy while the
-# network describes a batch.
+# More than a pool hands out by default: the workers fill the next batch while the network describes this one.
 _WINDOW = 16
 
 
@@ -74,43 +66,21 @@ def stream_network_inputs(
     Raises:
         ValueError: if ``workers`` is negative.
         ChildProcessError: if a worker died.
+        RuntimeError: if the preprocessing failed inside a worker; the message holds the traceback.
     """
-    if workers < 0:
-        raise ValueError(f"workers must be 0 (this process) or more, got {workers}.")
-    if workers == 0:
-        for item in items:
-            yield prepare_image(item, preprocessing)
-        return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    waiting = iter(items)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work) as pool:
-        window: deque[Future[Prepared]] = deque()
-        try:
-            for item in islice(waiting, _WINDOW * workers):
-                window.append(pool.submit(prepare_image, item, preprocessing))
-            while window:
-                yield window.popleft().result()
-                for item in islice(waiting, 1):
-                    window.append(pool.submit(prepare_image, item, preprocessing))
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                "a process that decodes images died, perhaps for lack of memory; run the same command again, "
-                "with fewer --workers."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    jobs = (_Job(item, preprocessing) for item in items)
+    with ProcessPool(_perform, workers, preload=[__name__], jobs_per_worker=_WINDOW) as pool:
+        yield from pool.run(jobs)
 
 
-def _begin_work() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what Ctrl-C means
-    torch.set_num_threads(1)
-    threading.Thread(target=_leave_with_the_main_process, daemon=True).start()
+@dataclass(frozen=True, eq=False)
+class _Job:
+    item: CollectionItem
+    preprocessing: Callable[[torch.Tensor], torch.Tensor]
+
+    def __str__(self) -> str:
+        return f"decoding {self.item.name}"
 
 
-def _leave_with_the_main_process() -> None:
-    """A worker waits for work on a pipe that the other workers hold open, so it would wait for ever."""
-    main = multiprocessing.parent_process()
-    if main is not None:
-        main.join()
-        os._exit(1)
+def _perform(job: _Job) -> Prepared:
+    return prepare_image(job.item, job.preprocessing)

@@ -64,19 +64,26 @@ class ProcessPool(Generic[_Job, _Result]):
             errors.
         workers: number of processes; 0 does the work in this process, with the same results.
         preload: modules that the workers need, see :func:`preload_workers`.
+        jobs_per_worker: handed out but not yet consumed, 1 or more; bounds memory.
 
     Raises:
         ValueError: if ``workers`` is negative.
     """
 
     def __init__(
-        self, perform: Callable[[_Job], _Result], workers: int, *, preload: Sequence[str] = ()
+        self,
+        perform: Callable[[_Job], _Result],
+        workers: int,
+        *,
+        preload: Sequence[str] = (),
+        jobs_per_worker: int = JOBS_PER_WORKER,
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers must be 0 (this process) or more, got {workers}")
         self.workers = workers
         self._perform = perform
         self._preload = preload
+        self._window = jobs_per_worker * workers
         self._started: list[_Worker] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
@@ -129,7 +136,7 @@ class ProcessPool(Generic[_Job, _Result]):
         try:
             for job in jobs:
                 window.append(self._threads.submit(self._ask_a_worker, job))
-                if len(window) == JOBS_PER_WORKER * self.workers:
+                if len(window) == self._window:
                     yield window.popleft().result()
             while window:
                 yield window.popleft().result()

@@ -448,6 +448,6 @@ def die(pixels: torch.Tensor) -> torch.Tensor:
 def test_a_worker_that_dies_is_an_error_with_advice(folder):
     items = open_source(folder).items(0)
     with pytest.raises(
-        ChildProcessError, match=r"decodes images died.*run the same command again, with fewer"
+        ChildProcessError, match=r"a worker died \(exit code 9\) while decoding .*01\.png\. If .* use fewer"
     ):
         list(stream_network_inputs(items, die, 1))
