@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.artefacts import identity
 from active_indexing.artefacts.arrays import packed, unpacked
@@ -24,6 +23,7 @@ from active_indexing.evaluation.stage import QueryImage
 from active_indexing.images.decoding import UnreadableImage
 from active_indexing.index.preparation import PreparedIndex
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.resources import threads_for, workers_for
 from active_indexing.parallel.threads import map_in_order
 from active_indexing.records import Failure, SourceImage
@@ -150,7 +150,7 @@ def _prepare(
                 (journals / FOLDER / name).unlink(missing_ok=True)
             return found
 
-        bar = tqdm(images.values(), desc="passive", unit="img", disable=not config.verbose)
+        bar = progress_bar(images.values(), desc="passive", unit="img", disable=not config.verbose)
         for (source, _), found in zip(
             images.values(), map_in_order(entries, bar, threads_for(config.workers)), strict=True
         ):

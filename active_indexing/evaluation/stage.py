@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.artefacts.journal import KeyedJournal, OtherRunError
 from active_indexing.attacks.jobs import AttackJob, AttackResult
@@ -20,6 +19,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation.copies import query_rows
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.processes import ProcessPool
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import groups_of, map_in_order
 from active_indexing.records import NO_MATCH, Failure, QueryRow
 
@@ -113,7 +113,7 @@ class EvaluationStage:
         together = max(1, block_size(descriptor) // len(self._attacks))
         groups = groups_of(together, zip(todo, pool.run(jobs), strict=True))
         total = len(self._queries)
-        with tqdm(
+        with progress_bar(
             total=total, initial=total - len(todo), desc=self.stage, unit="img", disable=not progress
         ) as bar:
             for answered in map_in_order(answer, groups, threads):

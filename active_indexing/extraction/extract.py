@@ -26,7 +26,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import atomic_file, write_json
 from active_indexing.artefacts.journal import Journal, OtherRunError
@@ -36,6 +35,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.extraction.named_descriptors import NamedDescriptors, challenge_ids, write_hdf5
 from active_indexing.extraction.network_inputs import Prepared, stream_network_inputs
 from active_indexing.images.listing import ImageCollection
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import groups_of
 
 FORMATS = ("pth", "npy", "hdf5")
@@ -158,7 +158,7 @@ def _describe(
         behind = record["progress"]
     rows.truncate(4 * descriptor.dim * described)  # rows of a batch that did not reach the journal
     prepared = stream_network_inputs(source.items(images), descriptor.preprocessing, workers)
-    with tqdm(
+    with progress_bar(
         total=source.total,
         initial=behind,
         unit=source.unit,

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.extraction.matrix_file import DescriptorMatrix, open_descriptors, reference_names
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.files import EMBEDDED_DIR, index_path, load, save
 from active_indexing.index.vector_index import IndexFileError, VectorIndex, new_index
+from active_indexing.parallel.progress import progress_bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ def _warn_of_few(index: VectorIndex, rows: int) -> None:
 
 
 def _add(index: VectorIndex, references: DescriptorMatrix, first: int, progress: bool) -> None:
-    with tqdm(total=len(references), desc="references", unit="vec", disable=not progress) as bar:
+    with progress_bar(total=len(references), desc="references", unit="vec", disable=not progress) as bar:
         for start, chunk in references.chunks():
             index.add(chunk, first + start + np.arange(len(chunk)))
             bar.update(len(chunk))

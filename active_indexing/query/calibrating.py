@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.header import UnreadableImage
 from active_indexing.images.listing import find_images
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.query.lookup import Lookup, QueryConfig
 from active_indexing.query.store_calibration import (
     NON_MATCHING,
@@ -56,7 +56,7 @@ def calibrate(
             queries = _foreign_images(non_matching, most)
         scores = [
             _best_wrong(lookup, *query)
-            for query in tqdm(queries, "calibrate", unit="img", disable=not progress)
+            for query in progress_bar(queries, desc="calibrate", unit="img", disable=not progress)
         ]
         source = OWN_IMAGES if non_matching is None else NON_MATCHING
         known = [score for score in scores if score is not None]

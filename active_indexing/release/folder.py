@@ -8,11 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from active_indexing.artefacts.arrays import packed, unpacked
 from active_indexing.artefacts.identity import file_state, is_unchanged
 from active_indexing.artefacts.journal import KeyedJournal
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.image import ImageReleaser, Released
@@ -74,7 +73,7 @@ class FolderRelease:
             return source, self._item(released, before)
 
         done = len(self._sources) - len(todo)
-        with tqdm(
+        with progress_bar(
             total=len(self._sources), initial=done, desc="release", unit="img", disable=not progress
         ) as bar:
             for source, item in map_as_done(one, todo, threads):

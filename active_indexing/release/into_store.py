@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import remove_leftovers
 from active_indexing.artefacts.identity import sha256_file
 from active_indexing.images import decoding
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.image import ImageReleaser
@@ -88,7 +88,7 @@ def release_into_store(
             released.row, sha256, released.row.released, path, released.entries, describe
         )
 
-    with tqdm(total=len(todo), desc="release", unit="img", disable=not progress) as bar:
+    with progress_bar(total=len(todo), desc="release", unit="img", disable=not progress) as bar:
         for path, made in map_as_done(one, todo, threads):
             if isinstance(made, str):
                 outcome.skipped.append((path, made))

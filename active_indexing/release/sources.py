@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tqdm import tqdm
-
 from active_indexing.artefacts.identity import file_state
 from active_indexing.artefacts.journal import KeyedJournal
 from active_indexing.images.inventory import id_of_sha256
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.records import PROTECTED_BASE, SourceImage
 from active_indexing.release.folder import NAMES, released_items
 
@@ -48,7 +47,7 @@ def identified(
             row = item["row"]
             states[row["source"]] = item["input"]
             earlier.setdefault(item["input"]["sha256"], []).append(_Released(key, row["id"], row["source"]))
-    bar = tqdm(sources, desc="identify", unit="img", disable=not progress)
+    bar = progress_bar(sources, desc="identify", unit="img", disable=not progress)
     hashed = [replace(source, sha256=_sha256(source, states.get(str(source.path)))) for source in bar]
     reserved = {key for key, _ in (journal.get(NAMES) or {NAMES: []})[NAMES]}
     used = {each.key for copies in earlier.values() for each in copies}

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import unlink
 from active_indexing.artefacts.identity import sha256_file
 from active_indexing.index.code_index import Codec
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.store import cache, repair
 from active_indexing.store.archive import BASE_INDEX, STRANGERS, TRAINED_INDEX, Store
 from active_indexing.store.errors import StoreError
@@ -85,7 +85,7 @@ def verify(
     codes_known = not any(each.what.endswith(TRAINED_INDEX.name) for each in result.damage)
     todo = _in_order(store, begun - max_age if max_age is not None else None, result)
     noted: list[tuple[int, float, str]] = []
-    for done, row in enumerate(tqdm(todo, "verify", unit="img", disable=not progress)):
+    for done, row in enumerate(progress_bar(todo, desc="verify", unit="img", disable=not progress)):
         if max_duration is not None and time.time() - begun > max_duration:
             result.left = len(todo) - done
             break
