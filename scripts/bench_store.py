@@ -2,12 +2,16 @@
 
     python scripts/bench_store.py --sizes 10000 100000 1000000
 
-Made-up unit vectors in the default index, without files; each size is filled, saved and opened anew.
+Made-up unit vectors in the default index, without files; each size is filled, saved and opened anew. With
+``--photos`` whole queries too: photos of 500x375 pixels and screenshots of them, decoded, cut into views,
+described, searched, scored and judged.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -17,17 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
+from active_indexing.attacks.registry import default_attacks
 from active_indexing.config import configure
+from active_indexing.images.any_image import srgb_of
+from active_indexing.images.listing import find_images
 from active_indexing.parallel.resources import device_for
+from active_indexing.query.lookup import Lookup
 from active_indexing.query.reranking import ranked
 from active_indexing.query.views import WHOLE
+from active_indexing.seeding import generator_for
 from active_indexing.store.archive import Store
 from active_indexing.store.rows import NewImage
 from active_indexing.store.search import CandidateSearch
-from active_indexing.store.verify import vector_damage
+from active_indexing.store.verify import Verification, places_in_order, vector_damage
 from active_indexing.store_run import fitting_of, open_or_create
 from scripts.bench_query import made_up
 
@@ -44,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--sizes", type=int, nargs="+", default=[10_000, 100_000], help="default: 10000 100000"
     )
     built.add_argument("--output", type=Path, default=Path("bench_store.json"), help="default: %(default)s")
+    built.add_argument("--photos", type=Path, help="at most 20 of them are asked about")
     built.add_argument("--folder", type=Path, help="where the stores are made (default: a temporary folder)")
     return built
 
@@ -51,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     arguments = parser().parse_args(argv)
+    torch.set_num_threads(1)
+    queries = {} if arguments.photos is None else whole_queries(arguments.photos)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         store = Path(folder) / "store"
@@ -58,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         open_or_create(config, store, fitting_of(config, device_for("cpu")))
         for size in sorted(arguments.sizes):
             fill(store, size)
-            rows.append(measured(store, size))
+            rows.append(measured(store, size) | asked_about(store, queries))
             write_json(arguments.output, rows)
     print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
     for row in rows:
@@ -88,19 +102,65 @@ def fill(folder: Path, size: int) -> None:
         store.save_cache()
 
 
+def whole_queries(folder: Path) -> dict[str, list[bytes]]:
+    """Files of 500x375 pixels as they come: photos, and screenshots of them."""
+    screenshot = next(each for each in default_attacks() if each.name == "overlay_onto_screenshot")
+    queries: dict[str, list[bytes]] = {"photo": [], "screenshot": []}
+    for number, path in enumerate(find_images(folder)[:20]):
+        photo = Image.fromarray(srgb_of(path)[0]).resize((500, 375))
+        shown = screenshot(photo, generator_for(0, number, screenshot.purpose)).convert("RGB")
+        for kind, picture in (("photo", photo), ("screenshot", shown.resize((500, 375)))):
+            content = io.BytesIO()
+            picture.save(content, "JPEG", quality=85)
+            queries[kind].append(content.getvalue())
+    return queries
+
+
+def asked_about(store: Path, queries: dict[str, list[bytes]]) -> dict[str, float]:
+    """Milliseconds of whole queries on one core, and of opening for them."""
+    if not queries:
+        return {}
+    lookup, opened = timed(lambda: Lookup(store))
+    told = {"open for queries ms": opened}
+    with lookup:
+        lookup.ask(queries["photo"][0])
+        for kind, contents in queries.items():
+            taken = [timed(partial(lookup.ask, content), time.process_time)[1] for content in contents]
+            told[f"{kind} CPU ms (median)"] = float(np.median(taken))
+            told[f"{kind} CPU ms (worst)"] = max(taken)
+    return told
+
+
+def memory_of_a_reader(folder: Path) -> float:
+    """Megabytes of its own, not of mapped files, that a process needs more once it searches a store."""
+    with Store(folder) as store:
+        dim = store.codec.dim
+        before = _own_megabytes()
+        search = CandidateSearch(store)
+        search.candidates(unit(VIEWS, dim, 0), CANDIDATES, NPROBE)
+        return _own_megabytes() - before
+
+
+def _own_megabytes() -> float:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) / 1024
+
+
 def measured(folder: Path, size: int) -> dict[str, Any]:
     """One row of the table; 1,000 images are added, and removed again."""
     row: dict[str, Any] = {"images": size}
     row["database MB"] = (folder / "store.sqlite").stat().st_size / 1e6
     row["index file MB"] = max(path.stat().st_size for path in (folder / "cache").glob("*.index")) / 1e6
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        row["memory of a reader MB"] = pool.apply(memory_of_a_reader, (folder,))
     store, row["open ms"] = timed(lambda: Store(folder))
     search, opened = timed(lambda: CandidateSearch(store))
     row["open ms"] += opened
     vectors = unit(QUERIES * VIEWS, store.codec.dim, 1 << 20).reshape(QUERIES, VIEWS, -1)
     ask(store, search, vectors[0])
-    row["query of 8 views ms (median)"] = float(
-        np.median([timed(partial(ask, store, search, v))[1] for v in vectors])
-    )
+    for name, clock in (("query of 8 views, CPU", time.process_time), ("again, wall", time.perf_counter)):
+        asked = [timed(partial(ask, store, search, v), clock)[1] for v in vectors]
+        row[f"{name} ms (median)"] = float(np.median(asked))
     images = [
         made_up(10**9 + 1000 * size + n, vector)
         for n, vector in enumerate(unit(1000, store.codec.dim, 2 << 20))
@@ -115,6 +175,10 @@ def measured(folder: Path, size: int) -> dict[str, Any]:
         damage, taken = timed(lambda: [list(vector_damage(writer, stored)) for stored in rows])
         assert not any(damage)
         row["verify codes and vectors of 1,000 s"] = taken / 1e3
+        row["choose what to verify s"] = timed(lambda: places_in_order(writer, 0.0, Verification()))[1] / 1e3
+        found, taken = timed(writer.database.integrity)
+        assert found == []
+        row["check the database file s"] = taken / 1e3
     store.close()
     return row
 
@@ -130,13 +194,14 @@ def ask(store: Store, search: CandidateSearch, views: np.ndarray) -> None:
     ids = search.candidates(views, CANDIDATES, NPROBE)
     near = ranked(views, [WHOLE] * len(views), store.database.descriptors(ids), 0.1)
     store.database.images([found.id for found in near[:7]])
+    store.database.count_released()
 
 
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """What a function gives, and its milliseconds."""
-    begun = time.perf_counter()
+def timed(function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[Any, float]:
+    """What a function gives, and its milliseconds by a clock."""
+    begun = clock()
     result = function()
-    return result, 1000 * (time.perf_counter() - begun)
+    return result, 1000 * (clock() - begun)
 
 
 if __name__ == "__main__":

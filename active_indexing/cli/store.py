@@ -111,7 +111,7 @@ def _status(arguments: argparse.Namespace) -> int:
         counts, last, contract = store.database.counts(), store.database.last_run(), store.contract
         file = cache.newest(store.folder)
         behind = store.database.last_seq() - (file.last if file else 0)
-        damaged = sum(bool(damage) for _, damage in store.database.checks().values())
+        verified, damaged = store.database.verified()
         released, removed = counts.get("released", 0), counts.get("removed", 0)
         print(f"{arguments.store}: {released:,} images released, {removed:,} removed")
         print(
@@ -120,7 +120,7 @@ def _status(arguments: argparse.Namespace) -> int:
         )
         name = "none yet" if file is None else file.path.name
         print(f"index file: {name}, {behind:,} images behind the database")
-        print(f"verified: {len(store.database.checks()):,} images, {damaged:,} of them damaged")
+        print(f"verified: {verified:,} images, {damaged:,} of them damaged")
         if last is not None:
             print(
                 f"last run: {last['started_at']}, {last['released']:,} released, "
@@ -160,6 +160,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             else ""
         )
     )
+    if result.unread:
+        print("the database file was not read to its end: give --max_duration more time")
     return 1 if result.damage else 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from active_indexing.store.schema import ENDINGS, SCHEMA, VERSION
 
 BUSY_SECONDS = 60
 """A commit waits so long for another one, of ``verify`` beside a release, before it gives up."""
+
+STEPS_BETWEEN_LOOKS = 100_000
+"""Instructions of SQLite between two looks at the clock, some milliseconds."""
 
 
 class Connection:
@@ -95,10 +99,42 @@ class Connection:
             finally:
                 self.rows_of("ROLLBACK")
 
+    @contextmanager
+    def limited(self, until: float | None) -> Iterator[None]:
+        """Statements inside end with a TimeoutError at a moment, UNIX time; never with ``None``."""
+        if until is None:
+            yield
+            return
+        with self._lock:
+            self._connection.set_progress_handler(lambda: time.time() > until, STEPS_BETWEEN_LOOKS)
+            try:
+                yield
+            except StoreError as error:
+                if time.time() > until:
+                    raise TimeoutError from error
+                raise
+            finally:
+                self._connection.set_progress_handler(None, 0)
+
     def rows_of(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows that a statement gives."""
         with self._lock, self._told():
             return self._connection.execute(query, values).fetchall()
+
+    def integrity(self, until: float | None = None) -> list[str] | None:
+        """What SQLite finds wrong with its own file; empty when all is well, ``None`` without the time.
+
+        Args:
+            until: UNIX time at which it is given up.
+        """
+        try:
+            with self.limited(until):
+                found = [row[0] for row in self.rows_of("PRAGMA integrity_check(20)")]
+        except TimeoutError:
+            return None
+        except StoreError as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
 
     def _check(self, writable: bool) -> None:
         version = self.rows_of("PRAGMA user_version")[0][0]

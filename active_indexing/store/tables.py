@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from active_indexing.store.database import Connection
-from active_indexing.store.errors import StoreError
 from active_indexing.store.rows import RELEASED, REMOVED, NewImage, StoredImage
 
 IDS_AT_ONCE = 500
@@ -126,7 +125,9 @@ class Database(Connection):
         if not rows:
             return None
         run, started, settings = rows[0]
-        released = self.rows_of("SELECT count(*) FROM images WHERE run = ?", (run,))[0][0]
+        # Backwards from the newest row: the cost is that of the run, whatever the store holds.
+        before = self.rows_of("SELECT seq FROM images WHERE run < ? ORDER BY seq DESC LIMIT 1", (run,))
+        released = self.last_seq() - (before[0][0] if before else 0)
         failures = self.rows_of("SELECT source, reason FROM failures WHERE run = ?", (run,))
         return {
             "run": run, "started_at": started, "settings": json.loads(settings), "released": released,
@@ -141,6 +142,11 @@ class Database(Connection):
     def images(self, ids: Sequence[int]) -> list[StoredImage]:
         """Rows of the ids that are known, removed ones too, in the order of arrival."""
         return [StoredImage(*row) for row in self._of_ids(f"SELECT {_COLUMNS} FROM images WHERE id", ids)]
+
+    def images_at(self, places: Sequence[int]) -> list[StoredImage]:
+        """Rows at these places in the order of arrival, those that there are, in the order of the places."""
+        found = {row[0]: row for row in self._of_ids(f"SELECT {_COLUMNS} FROM images WHERE seq", places)}
+        return [StoredImage(*found[place]) for place in places if place in found]
 
     def released_ids(self, places: Sequence[int]) -> list[int]:
         """Ids of the released images at these places in the order of arrival, in the order of the places."""
@@ -213,27 +219,50 @@ class Database(Connection):
         return int(self.meta("removals") or 0)
 
     def counts(self) -> dict[str, int]:
-        """Number of images by status."""
-        return dict(self.rows_of("SELECT status, count(*) FROM images GROUP BY status"))
+        """Number of images by status, those that there are.
+
+        Rows are never deleted, so the newest place is their number, whatever the store holds:
+        counting them takes 0.3 s among a million, and every verdict needs the number.
+        """
+        last, removed = self.last_seq(), self.removals()
+        counts = {RELEASED: last - removed, REMOVED: removed}
+        return {status: count for status, count in counts.items() if count}
 
     def count_released(self) -> int:
         """Number of released images."""
-        return self.counts().get(RELEASED, 0)
+        return self.last_seq() - self.removals()
 
-    def checks(self) -> dict[int, tuple[float, str]]:
-        """Seq -> (UNIX time, damage) of the last verification of every image that had one."""
-        return {
-            seq: (at, damage)
-            for seq, at, damage in self.rows_of("SELECT seq, checked_at, damage FROM checks")
-        }
+    def counted(self) -> tuple[int, int]:
+        """Rows, and removed ones among them, counted one by one."""
+        query = "SELECT count(*), coalesce(sum(status = 'removed'), 0) FROM images"
+        rows, removed = self.rows_of(query)[0]
+        return rows, removed
 
-    def integrity(self) -> list[str]:
-        """What SQLite finds wrong with its own file; empty when all is well."""
-        try:
-            found = [row[0] for row in self.rows_of("PRAGMA integrity_check(20)")]
-        except StoreError as error:
-            return [str(error)]
-        return [] if found == ["ok"] else found
+    def count_again(self) -> None:
+        """Set the number of removals to what the rows say."""
+        self.set_meta("removals", str(self.counted()[1]))
+
+    def verified(self) -> tuple[int, int]:
+        """How many images were ever verified, and how many of them were damaged the last time."""
+        query = "SELECT count(*), coalesce(sum(damage != ''), 0) FROM checks"
+        count, damaged = self.rows_of(query)[0]
+        return count, damaged
+
+    def checks(self, chunk: int = 50_000) -> Iterator[np.ndarray]:
+        """(seq, UNIX time of the last verification or 0, whether it found damage) of released images.
+
+        Chunks of structured rows (int64, float64, bool) in the order of arrival, so that the memory of ten
+        million is 170 MB.
+        """
+        query = (
+            "SELECT seq, coalesce(checked_at, 0), coalesce(damage, '') != '' FROM images "
+            "LEFT JOIN checks USING (seq) WHERE status = 'released' AND seq > ? ORDER BY seq LIMIT ?"
+        )
+        kinds = [("seq", np.int64), ("at", np.float64), ("damaged", np.bool_)]
+        after = 0
+        while found := self.rows_of(query, (after, chunk)):
+            after = found[-1][0]
+            yield np.array(found, kinds)
 
     def _of_ids(self, query: str, ids: Sequence[int]) -> list[Any]:
         found: list[Any] = []

@@ -18,13 +18,16 @@ from active_indexing.store import cache, repair
 from active_indexing.store.archive import BASE_INDEX, STRANGERS, TRAINED_INDEX, Store
 from active_indexing.store.errors import StoreError
 from active_indexing.store.leftovers import leftovers
-from active_indexing.store.rows import StoredImage
+from active_indexing.store.rows import RELEASED, StoredImage
 
 NOTED_AT_ONCE = 100
 """Images whose verification is recorded in one transaction: a killed ``verify`` does so many again."""
 
 ROUNDING = 0.01
 """Of the squared distance of a descriptor to its decoded code; half floats move it by less than 0.002."""
+
+FROM_A_COPY = "put it back from a copy of the store (docs/store.md)"
+"""The way back of a database that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Verification:
         checked: images verified now.
         recent: images passed over because they were verified lately.
         left: images that there was no time for.
+        unread: whether there was no time to check all of the database file.
     """
 
     damage: list[Damage] = field(default_factory=list)
     checked: int = 0
     recent: int = 0
     left: int = 0
+    unread: bool = False
 
 
 def verify(
@@ -74,18 +79,23 @@ def verify(
     Args:
         store: open for writing when ``record``.
         max_age: seconds; images verified within them are passed over, but for those that were damaged.
-        max_duration: seconds after which no further image is begun.
+        max_duration: seconds after which no further image is begun; the database file as a whole, 19 GB of
+            ten million images, gets half of them at most.
         record: keep when each image was verified.
         progress: show a bar with an estimate.
     """
     begun = time.time()
-    result = Verification(damage=list(structure(store)))
-    if any(each.what.endswith("store.sqlite") for each in result.damage):
+    wrong = store.database.integrity(None if max_duration is None else begun + max_duration / 2)
+    result = Verification(unread=wrong is None)
+    if wrong:
+        result.damage += [Damage(str(store.database.path), text, FROM_A_COPY) for text in wrong]
         return result
+    result.damage += structure(store)
     codes_known = not any(each.what.endswith(TRAINED_INDEX.name) for each in result.damage)
-    todo = _in_order(store, begun - max_age if max_age is not None else None, result)
+    todo = places_in_order(store, begun - max_age if max_age is not None else None, result)
     noted: list[tuple[int, float, str]] = []
-    for done, row in enumerate(progress_bar(todo, desc="verify", unit="img", disable=not progress)):
+    rows = progress_bar(_rows(store, todo), total=len(todo), desc="verify", unit="img", disable=not progress)
+    for done, row in enumerate(rows):
         if max_duration is not None and time.time() - begun > max_duration:
             result.left = len(todo) - done
             break
@@ -102,10 +112,8 @@ def verify(
 
 
 def structure(store: Store) -> Iterator[Damage]:
-    """Damage of all but the images: the database, the files of the contract, the cache, foreign files."""
-    for text in store.database.integrity():
-        yield Damage(str(store.database.path), text, "put it back from a copy of the store (docs/store.md)")
-        return
+    """Damage of all but the images: counts, the files of the contract, the cache, foreign files."""
+    yield from _counts(store)
     yield from _contract_files(store)
     file = cache.newest(store.folder)
     damage = "" if file is None else file.damage(hashed=True)
@@ -113,6 +121,15 @@ def structure(store: Store) -> Iterator[Damage]:
         yield Damage(str(file.path), damage, "make it again from the codes", store.save_cache)
     for path, how in leftovers(store):
         yield Damage(str(path), how, "delete it", partial(unlink, path))
+
+
+def _counts(store: Store) -> Iterator[Damage]:
+    rows, removed = store.database.counted()
+    last, name = store.database.last_seq(), str(store.database.path)
+    if rows != last:
+        yield Damage(name, f"{last - rows:,} of its {last:,} rows are missing", FROM_A_COPY)
+    if removed != store.database.removals():
+        yield Damage(name, "it counts removed images wrongly", "count them", store.database.count_again)
 
 
 def file_damage(store: Store, row: StoredImage) -> Iterator[Damage]:
@@ -194,14 +211,27 @@ def _is_whole(store: Store, name: Path, sha256: str) -> bool:
         return False
 
 
-def _in_order(store: Store, since: float | None, result: Verification) -> list[StoredImage]:
-    """Images to verify: known damage first, then those never verified, then the least recently verified."""
-    checks = store.database.checks()
-    due = []
-    for row in store.database.rows():
-        at, damage = checks.get(row.seq, (0.0, ""))
-        if since is not None and at >= since and not damage:
-            result.recent += 1
-        else:
-            due.append((not damage, at, row.seq, row))
-    return [row for *_, row in sorted(due, key=lambda each: each[:3])]
+def places_in_order(store: Store, since: float | None, result: Verification) -> np.ndarray:
+    """Places (N,) int64 of the images to verify: known damage first, then the least recently verified.
+
+    Args:
+        store: open.
+        since: UNIX time; images verified after it are counted as recent, but for those that were damaged.
+        result: counts the recent ones.
+    """
+    chunks = [*store.database.checks()]
+    if not chunks:
+        return np.empty(0, np.int64)
+    known = np.concatenate(chunks)
+    if since is not None:
+        due = (known["at"] < since) | known["damaged"]
+        result.recent = int(len(known) - due.sum())
+        known = known[due]
+    return known["seq"][np.lexsort((known["seq"], known["at"], ~known["damaged"]))]
+
+
+def _rows(store: Store, places: np.ndarray) -> Iterator[StoredImage]:
+    """Rows at these places; those that were removed meanwhile are passed over."""
+    for start in range(0, len(places), NOTED_AT_ONCE):
+        rows = store.database.images_at(places[start : start + NOTED_AT_ONCE].tolist())
+        yield from (row for row in rows if row.status == RELEASED)

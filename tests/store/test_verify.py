@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from active_indexing.store import database
 from active_indexing.store.archive import Store
 from active_indexing.store.verify import Verification, verify
 from tests.store.made_up import filled, new_image
@@ -75,6 +76,7 @@ DAMAGE = {
     "codes gone": (sql("DELETE FROM codes WHERE seq = 2"), "its codes are missing", True),
     "the cell changed": (sql("UPDATE images SET cell = 99 WHERE seq = 2"), "its codes", True),
     "descriptors changed": (sql(ZEROED), "its descriptors are missing or damaged", False),
+    "a count changed": (sql("INSERT OR REPLACE INTO meta VALUES ('removals', 3)"), "counts removed", True),
     "descriptors gone": (sql("DELETE FROM descriptors WHERE seq = 2"), "its descriptors", False),
     "the index file changed": (at(CACHE, flip), "its bytes have changed", True),
     "the index file cut": (at(CACHE, foreign), "it has 1 bytes instead of", True),
@@ -123,6 +125,7 @@ def test_verified_lately_is_passed_over_unless_it_was_damaged(folder: Path) -> N
 def test_what_there_was_no_time_for_comes_first_the_next_time(folder: Path) -> None:
     result = verified(folder, max_duration=0)
     assert (result.checked, result.left) == (0, 6)
+    assert not result.unread, "a small file is read before anyone looks at the clock"
     with Store(folder, writable=True) as store:
         rows = list(store.database.rows())
         store.database.note_checks([(row.seq, time.time() - 10 * row.seq, "") for row in rows])
@@ -138,7 +141,7 @@ def test_what_there_was_no_time_for_comes_first_the_next_time(folder: Path) -> N
 def test_a_verification_that_may_not_write_leaves_no_record(folder: Path) -> None:
     with Store(folder) as store:
         assert verify(store, record=False).checked == 6
-        assert store.database.checks() == {}
+        assert store.database.verified() == (0, 0)
 
 
 def test_a_page_of_the_database_that_was_overwritten_is_told(tmp_path: Path) -> None:
@@ -160,3 +163,31 @@ def test_a_removal_that_was_killed_before_its_file_went_is_completed_by_the_next
         assert (folder / image.released).exists()
         assert store.remove(image.id) is None
         assert not (folder / image.released).exists()
+
+
+def test_rows_that_someone_deleted_are_missed(folder: Path) -> None:
+    changed(folder, "DELETE FROM images WHERE seq = 2")
+    (missing,) = (each for each in verified(folder).damage if each.fix is None)
+    assert "1 of its 6 rows are missing" in missing.how
+    assert "from a copy" in missing.remedy
+
+
+def test_a_file_for_which_there_is_no_time_is_said_to_be_unread(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "STEPS_BETWEEN_LOOKS", 10)
+    assert verified(folder, max_duration=0).unread
+    assert not verified(folder, max_duration=60).unread
+    with Store(folder) as store:
+        assert store.database.integrity() == [], "the limit is gone with its block"
+
+
+def test_images_are_counted_without_looking_at_every_row(folder: Path) -> None:
+    with Store.writing(folder) as store:
+        store.remove(next(store.database.rows()).id)
+        assert store.database.counts() == {"released": 5, "removed": 1}
+        assert store.database.counted() == (6, 1)
+        run = store.database.begin_run({})
+        store.append(run, [new_image(folder, 9), new_image(folder, 10)])
+        assert store.database.last_run()["released"] == 2
+        assert store.database.counts() == {"released": 7, "removed": 1}
