@@ -9,6 +9,8 @@
         --backbone resnet18 --output_dir OUT --source IMAGES:256:128
     python scripts/train_descriptor.py --recipe rdcd --teacher sscd.onnx --dim 64 --output_dir OUT \
         --source IMAGES:256:256
+    python scripts/train_descriptor.py --recipe default --copynce 5 --copynce_layer layer3 --output_dir OUT \
+        --source IMAGES:160:62
 
 A source is FOLDER_OR_TAR:EDGE:IMAGES[:LIMIT]: images are kept EDGE pixels wide and high, every process takes
 IMAGES of them per step, and only the first LIMIT are used. Running the same command again resumes from the
@@ -32,6 +34,7 @@ from active_indexing.cli.published_flags import (
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.objectives.interface import ObjectiveSettings
+from active_indexing.training.objectives.patches import PatchContrastConfig
 from active_indexing.training.objectives.relational import RDCDConfig
 from active_indexing.training.recipes.registry import (
     BASE_LEARNING_RATES,
@@ -101,6 +104,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--entropy_weight", type=float, help="of the entropy term; 0 leaves it out (default: the recipe's)"
     )
     parser.add_argument("--infonce_temperature", type=float, help="of the contrast (default: the recipe's)")
+    parser.add_argument(
+        "--copynce",
+        type=float,
+        metavar="WEIGHT",
+        help="add the contrast of patches with this weight to any recipe of whole views (published: 5)",
+    )
+    parser.add_argument(
+        "--copynce_layer",
+        metavar="MODULE",
+        help="module of the network that gives the patches, such as layer3 (default: what the pooling takes)",
+    )
     parser.add_argument("--steps", type=int, help="length of the training (default: the recipe's)")
     parser.add_argument("--decay_start", type=int, help="step at which the learning rate starts to fall")
     parser.add_argument(
@@ -151,6 +165,7 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
     config = replace(config, objective=_with_loss(config.objective, arguments))
     if arguments.teacher_dim is not None:
         config = replace(config, objective=_with_teacher_dim(config.objective, arguments.teacher_dim))
+    config = replace(config, objective=_with_patches(config.objective, arguments))
     return replace(config, schedule=schedule, seed=arguments.seed), TrainingRun(
         output_dir=arguments.output_dir,
         sources=sources,
@@ -202,6 +217,23 @@ def _with_teacher_dim(objective: ObjectiveSettings, teacher_dim: int) -> Objecti
     if not isinstance(objective, RDCDConfig):
         raise ValueError("--teacher_dim is for the recipe rdcd; kd_icd takes the teacher's length as --dim.")
     return replace(objective, teacher_dim=teacher_dim)
+
+
+def _with_patches(objective: ObjectiveSettings, arguments: argparse.Namespace) -> ObjectiveSettings:
+    """The same objective with a contrast of patches beside it, or with another one if it has one already.
+
+    Raises:
+        ValueError: if a layer is named and no contrast asked for.
+    """
+    given = {"weight": arguments.copynce, "layer": arguments.copynce_layer}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return objective
+    if isinstance(objective, PatchContrastConfig):
+        return replace(objective, **given)
+    if arguments.copynce is None:
+        raise ValueError("--copynce_layer says where patches come from; give --copynce WEIGHT with it.")
+    return PatchContrastConfig(base=objective, **given)
 
 
 def _teacher(arguments: argparse.Namespace) -> DescriptorConfig | None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training.augmentations.registry import build_edits
+from active_indexing.training.augmentations.traces import PixelTrace
 from active_indexing.training.augmentations.views import ViewMaker
 from active_indexing.training.checkpoints import Parts, load_checkpoint, save_checkpoint
 from active_indexing.training.config import TrainingConfig
@@ -142,9 +143,18 @@ def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
         group["lr"] = rate
     generator = torch_generator_for(config.seed, step, f"training views {collectives.rank()}")
     size = size_at(config.sizes, step)
-    pixels, views = make_views(trainer.edits, batches, config.edited_views, size, generator, trainer.device)
+    pixels, views, coordinates = make_views(
+        trainer.edits,
+        batches,
+        config.edited_views,
+        size,
+        generator,
+        trainer.device,
+        traced=trainer.objective.traces,
+    )
     trainer.network.train()
-    loss, log = trainer.objective.loss(trainer.student, StepViews(pixels, views, step, generator))
+    made = StepViews(pixels, views, step, generator, coordinates)
+    loss, log = trainer.objective.loss(trainer.student, made)
     trainer.optimizer.zero_grad()
     loss.backward()
     _update(trainer)
@@ -159,23 +169,30 @@ def make_views(
     size: int,
     generator: torch.Generator,
     device: torch.device,
-) -> tuple[torch.Tensor, Views]:
+    *,
+    traced: bool = False,
+) -> tuple[torch.Tensor, Views, torch.Tensor | None]:
     """One reference view and some edited views of every image.
 
     Returns:
         (N, 3, size, size) in [0, 1], and what they show; first all reference views of a source, then its
-        edited views, source by source.
+        edited views, source by source. If ``traced``, (N, 2, size, size) coordinates too.
     """
-    pixels, images, references = [], [], []
+    pixels, images, references, coordinates = [], [], [], []
     for batch in batches:
         made: list[Callable[..., torch.Tensor]] = [edits.reference_views] + [edits.edited_views] * edited
         for copy, make in enumerate(made):
-            pixels.append(make(batch.images.to(device), size, generator))
+            stored = batch.images.to(device)
+            trace = PixelTrace.of(stored) if traced else None
+            pixels.append(make(stored, size, generator, trace))
+            if trace is not None:
+                coordinates.append(trace.result())
             images.append(batch.numbers)
             references.append(torch.full_like(batch.numbers, copy == 0, dtype=torch.bool))
     image = torch.cat(images)
     number = torch.arange(len(image)) + collectives.rank() * len(image)
-    return torch.cat(pixels), Views(image, torch.cat(references), number)
+    views = Views(image, torch.cat(references), number)
+    return torch.cat(pixels), views, torch.cat(coordinates) if traced else None
 
 
 def _update(trainer: Trainer) -> None:

@@ -101,3 +101,42 @@ def bank_cross_entropy(descriptors, own, others, foreign, temperature):
         scores += [dot(descriptor, row) / temperature for k, row in enumerate(others) if foreign[i][k]]
         total -= math.log(softmax(scores)[0])
     return total / len(descriptors)
+
+
+def cell_of(view, row, column, cells):
+    """Cell of the stored image that a pixel shows, None for nothing; a view is [x rows, y rows]."""
+    x, y = view[0][row][column], view[1][row][column]
+    if math.isnan(x) or math.isnan(y):
+        return None
+    return min(int((y + 1) / 2 * cells), cells - 1), min(int((x + 1) / 2 * cells), cells - 1)
+
+
+def overlap_weights(first, second, grid, cells, gamma):
+    """Weights of patches by the pixels that show the same cells, one pixel at a time."""
+    size = len(first[0])
+    patch = size // grid
+    places = [(row, column) for row in range(size) for column in range(size)]
+    there = {}
+    for row, column in places:
+        number = (row // patch) * grid + column // patch
+        there.setdefault(cell_of(second, row, column, cells), []).append(number)
+    overlap = [[0.0] * grid**2 for _ in range(grid**2)]
+    for row, column in places:
+        where = cell_of(first, row, column, cells)
+        others = there.get(where, []) if where is not None else []
+        for other in others:
+            overlap[(row // patch) * grid + column // patch][other] += 1 / len(others) / patch**2
+    weights = []
+    for shares in overlap:
+        total = sum(value**gamma for value in shares) + max(1 - sum(shares), 0) ** gamma
+        weights.append([value**gamma / total for value in shares])
+    return weights
+
+
+def copy_nce(queries, references, weights, scale):
+    """Weighted cross entropy of one pair of views, mean over the query's patches."""
+    total = 0.0
+    for query, row in zip(queries, weights, strict=True):
+        found = softmax([scale * dot(query, reference) for reference in references])
+        total -= sum(weight * math.log(share) for weight, share in zip(row, found, strict=True))
+    return total / len(queries)

@@ -8,6 +8,7 @@ import pytest
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.augmentations.registry import build_edits
 from active_indexing.training.config import TrainingImages
+from active_indexing.training.objectives.patches import PatchContrastConfig
 from active_indexing.training.objectives.relational import RDCDConfig
 from active_indexing.training.recipes.registry import RECIPES, recipe
 
@@ -127,3 +128,16 @@ def test_flags_name_a_teacher_a_start_and_another_student(script):
     assert (run.start, run.fit_head) == (Path("s.pt"), False)
     with pytest.raises(ValueError, match="--teacher_dim is for the recipe rdcd"):
         script.settings(script.build_parser().parse_args([*flags.split(), "--recipe", "kd_icd"]))
+
+
+def test_a_contrast_of_patches_is_added_to_any_recipe_or_changed_where_there_is_one(script):
+    added = chosen(script, "--source a:64:8 --copynce 2.5 --copynce_layer layer3").objective
+    assert added == PatchContrastConfig(base=RECIPES["default"].objective, weight=2.5, layer="layer3")
+    published = chosen(script, "--recipe copynce --source a:64:8").objective
+    assert (published.weight, published.scale, published.gamma) == (5.0, 16.0, 3.0)
+    assert (published.from_copies, published.layer) == (0.5, "trunk.blocks.10")
+    assert chosen(script, "--recipe copynce --source a:64:8 --copynce 1").objective.weight == 1
+    with pytest.raises(ValueError, match="give --copynce WEIGHT with it"):
+        chosen(script, "--source a:64:8 --copynce_layer layer3")
+    with pytest.raises(ValueError, match="a mixed view shows two images"):
+        chosen(script, "--recipe kd_icd --source a:64:8 --copynce 5")

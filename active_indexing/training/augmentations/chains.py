@@ -21,6 +21,7 @@ from active_indexing.training.augmentations.geometry import FrameRanges, Layout,
 from active_indexing.training.augmentations.overlays import add_stickers, add_texts, ground, sample
 from active_indexing.training.augmentations.pages import draw_pages
 from active_indexing.training.augmentations.random_draws import Draws
+from active_indexing.training.augmentations.traces import PixelTrace
 from active_indexing.training.augmentations.views import DrawnEdits, widened
 
 RANGES = FrameRanges(
@@ -63,16 +64,28 @@ class ChainedEdits(DrawnEdits):
         pages = draw_pages(seed + 1, drawings)
         self.drawings = Drawings(self.drawings.texts, self.drawings.stickers, pages)
 
-    def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """As the first edition's, from images that are reduced with an antialiasing filter."""
         if images.shape[-1] > size:
             small = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
             images = small.round().to(torch.uint8)
-        return super().reference_views(images, size, generator)
+        return super().reference_views(images, size, generator, trace)
 
-    def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def edited_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """See :class:`active_indexing.training.augmentations.views.ViewMaker`."""
-        draws = Draws(generator, len(images), images.device)
+        draws = Draws(generator, len(images), images.device, trace=trace)
         drawings = self.drawings.to(images.device)
         pixels = images.float() / 255
         layout = draw_layout(draws, RANGES)
@@ -102,7 +115,10 @@ def _placed(
     views = torch.where(frame | inside(layout.to_box, size), corners, around)
     source = smoothed(pixels, layout.shrink * (pixels.shape[-1] / size))
     picture = sample(source, layout.to_source, size)
-    return torch.where(inside(layout.to_picture, size), picture, views)
+    shown = inside(layout.to_picture, size)
+    draws.moved(layout.to_source, size)
+    draws.covered(~shown[:, 0])
+    return torch.where(shown, picture, views)
 
 
 def _edit(

@@ -43,10 +43,23 @@ def shuffle_pixels(draws: Draws, pixels: torch.Tensor, share: torch.Tensor) -> t
         pixels: (B, 3, H, W).
         share: (B,) in [0, 1].
     """
+    moved, order = _draw_shuffle(draws, pixels, share)
+    return _shuffled(draws, pixels, moved, order)
+
+
+def _draw_shuffle(
+    draws: Draws, pixels: torch.Tensor, share: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pixels are replaced, (B, H * W) bool, and by which, (H * W,) int64."""
+    length = pixels.shape[-2] * pixels.shape[-1]
+    order = draws.order(length)
+    return draws.fraction(len(pixels), 1, length)[:, 0] < share[:, None], order
+
+
+def _shuffled(draws: Draws, pixels: torch.Tensor, moved: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    draws.shuffled(moved, order)
     flat = pixels.flatten(2)
-    order = draws.order(flat.shape[-1])
-    moved = draws.fraction(len(flat), 1, flat.shape[-1]) < share[:, None, None]
-    return torch.where(moved, flat[:, :, order], flat).view_as(pixels)
+    return torch.where(moved[:, None], flat[:, :, order], flat).view_as(pixels)
 
 
 def degrade(draws: Draws, views: torch.Tensor) -> None:
@@ -85,5 +98,5 @@ def _blurred(draws: Draws, views: torch.Tensor) -> torch.Tensor:
 def _noisy(draws: Draws, views: torch.Tensor) -> torch.Tensor:
     noise = draws.normal(*views.shape)
     noisy = (views + noise * draws.uniform(0, 0.12)[:, None, None, None]).clamp(0, 1)
-    shuffled = shuffle_pixels(draws, noisy, draws.uniform(0.05, 0.3))
-    return torch.where(draws.chance(0.5)[:, None, None, None], shuffled, noisy)
+    moved, order = _draw_shuffle(draws, noisy, draws.uniform(0.05, 0.3))
+    return _shuffled(draws, noisy, moved & draws.chance(0.5)[:, None], order)

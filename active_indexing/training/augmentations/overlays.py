@@ -58,7 +58,7 @@ def ground(draws: Draws, images: torch.Tensor, drawings: Drawings, around: Frame
     pages = around.page.nonzero()[:, 0]
     if len(pages):
         result[pages] = _pages(draws.among(pages), images, drawings, pages, size)
-    _caption_text(draws, result, drawings, around, size)
+    _caption_text(draws.untraced(), result, drawings, around, size)
     return result
 
 
@@ -113,6 +113,7 @@ def _write(
     strips = drawings.texts[draws.integers(len(drawings.texts))].float() / 255
     letters = sample(strips, maps, views.shape[-1], "zeros") * opacity[:, None, None, None]
     blend(views, rows, ink[:, :, None, None], letters)
+    draws.covered(letters[:, 0])
 
 
 def add_stickers(
@@ -142,3 +143,4 @@ def add_stickers(
     maps = box_map(part.uniform(-1, 1), part.uniform(-1, 1), half, half * part.log_uniform(0.7, 1.4))
     seen = sample(stickers, maps, views.shape[-1], "zeros")
     blend(views, rows, seen[:, :3], seen[:, 3:])
+    part.covered(seen[:, 3])

@@ -3,7 +3,7 @@
 [SSCD] Pizzi et al., CVPR 2022, section 3.3; constants of the published training program. Both views of an
 image go through the same edits. Deviations, all for batching: text and stickers are this project's drawings
 in place of AugLy's fonts and emoji; colour jitter runs in one random order per batch; JPEG is kornia's codec.
-:mod:`active_indexing.training.pil_edits` has the per-image form with Pillow.
+:mod:`active_indexing.training.augmentations.sscd_pil` has the per-image form with Pillow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
 from active_indexing.extras import third_party
 from active_indexing.training.augmentations.colours import LUMA
@@ -19,6 +20,7 @@ from active_indexing.training.augmentations.drawings import draw_all
 from active_indexing.training.augmentations.geometry import box_map
 from active_indexing.training.augmentations.overlays import add_stickers, add_texts, sample
 from active_indexing.training.augmentations.random_draws import Draws
+from active_indexing.training.augmentations.traces import PixelTrace
 
 # Ranges of torchvision's RandomResizedCrop.
 CROP_AREA = (0.08, 1.0)
@@ -48,15 +50,27 @@ class SSCDEdits:
         self.advanced = advanced
         self.drawings = draw_all(seed, drawings) if advanced else None
 
-    def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`active_indexing.training.edits.Recipe`."""
-        return self.edited_views(images, size, generator)
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
+        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
+        return self.edited_views(images, size, generator, trace)
 
-    def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`active_indexing.training.edits.Recipe`."""
-        draws = Draws(generator, len(images), images.device)
+    def edited_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
+        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
+        draws = Draws(generator, len(images), images.device, trace=trace)
         pixels = images.float() / 255
-        pixels = torch.where(draws.chance(0.5)[:, None, None, None], pixels.flip(3), pixels)
+        pixels = _flipped(draws, pixels)
         if self.drawings is not None:
             drawings = self.drawings.to(images.device)
             pixels = _rotated(draws, pixels, right=True)
@@ -75,6 +89,15 @@ class SSCDEdits:
         return _compressed(draws, views, 0.2) if self.advanced else views
 
 
+def _flipped(draws: Draws, pixels: torch.Tensor) -> torch.Tensor:
+    """Half of the views, left for right."""
+    chosen = draws.chance(0.5)
+    mirror = torch.diag(torch.tensor([-1.0, 1.0], device=pixels.device))
+    maps = F.pad(mirror, (0, 1)).expand(len(pixels), -1, -1)
+    draws.moved(maps, pixels.shape[-1], chosen=chosen)
+    return torch.where(chosen[:, None, None, None], pixels.flip(3), pixels)
+
+
 def _rotated(draws: Draws, pixels: torch.Tensor, *, right: bool) -> torch.Tensor:
     """One view in twenty, turned by a right angle or any whole degree, black where nothing is."""
     chosen = draws.chance(0.05)
@@ -83,6 +106,7 @@ def _rotated(draws: Draws, pixels: torch.Tensor, *, right: bool) -> torch.Tensor
     cos, sin = angle.cos(), angle.sin()
     zero = torch.zeros_like(cos)
     maps = torch.stack([torch.stack([cos, sin, zero], 1), torch.stack([-sin, cos, zero], 1)], dim=1)
+    draws.moved(maps, pixels.shape[-1], chosen=chosen, black_outside=True)
     return torch.where(chosen[:, None, None, None], sample(pixels, maps, pixels.shape[-1], "zeros"), pixels)
 
 
@@ -94,6 +118,7 @@ def _cropped(draws: Draws, pixels: torch.Tensor, size: int) -> torch.Tensor:
     zero = torch.zeros_like(x)
     maps = box_map(zero, zero, 1 / width, 1 / height)
     maps[:, :, 2] = torch.stack([x, y], dim=1)
+    draws.moved(maps, size)
     return sample(pixels, maps, size)
 
 
@@ -128,7 +153,7 @@ def _compressed(draws: Draws, views: torch.Tensor, probability: float) -> torch.
     # The codec works on blocks of 16 pixels.
     size = views.shape[-1]
     extra = -size % 16
-    padded = torch.nn.functional.pad(views[rows], (0, extra, 0, extra), mode="replicate")
+    padded = F.pad(views[rows], (0, extra, 0, extra), mode="replicate")
     coded = third_party("kornia.enhance", "training").jpeg_codec_differentiable(padded, quality)
     views[rows] = coded[:, :, :size, :size].clamp(0, 1)
     return views

@@ -1,7 +1,7 @@
 """The augmentations of SSCD one image at a time with Pillow, as the published program makes them.
 
-Slower than :mod:`active_indexing.training.sscd_edits` by an order of magnitude; for checking it, and for
-trainings that must see Pillow's own filters and JPEG. Text and stickers are this project's drawings.
+Slower than :mod:`active_indexing.training.augmentations.sscd` by an order of magnitude; for checking it, and
+for trainings that must see Pillow's own filters and JPEG. Text and stickers are this project's drawings.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from active_indexing.training.augmentations.sscd import (
     JITTER_HUE,
     PUBLISHED_SIZE,
 )
+from active_indexing.training.augmentations.traces import PixelTrace
 
 CROP_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes the whole image
 
@@ -42,12 +43,28 @@ class PILEdits:
         self.blur = blur
         self.drawings = draw_all(seed, drawings) if advanced else None
 
-    def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`active_indexing.training.edits.Recipe`."""
-        return self.edited_views(images, size, generator)
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
+        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
+        return self.edited_views(images, size, generator, trace)
 
-    def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """See :class:`active_indexing.training.edits.Recipe`."""
+    def edited_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
+        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
+        if trace is not None:
+            raise ValueError(
+                "edits of Pillow are not traced; choose the batched ones, such as advanced for advanced_pil."
+            )
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         views = [self.edit(F.to_pil_image(image.cpu()), size, rng) for image in images]
         return torch.stack([F.to_tensor(view) for view in views]).to(images.device)

@@ -12,6 +12,7 @@ from active_indexing.training.augmentations.drawings import draw_all
 from active_indexing.training.augmentations.geometry import box_map, draw_layout, inside
 from active_indexing.training.augmentations.overlays import add_stickers, add_texts, ground, sample
 from active_indexing.training.augmentations.random_draws import Draws
+from active_indexing.training.augmentations.traces import PixelTrace
 
 # Views that show the source this much smaller are sampled from a smoothed source, against aliasing.
 ALIASING = 1.5
@@ -20,19 +21,32 @@ ALIASING = 1.5
 class ViewMaker(Protocol):
     """Makes training views of a batch of images; every draw comes from the generator it is given."""
 
-    def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """Views that stand for the indexed original.
 
         Args:
             images: (B, 3, H, W) uint8.
             size: of the views, pixels.
             generator: CPU generator of all draws.
+            trace: of the images; follows the edits. ``None`` traces nothing.
 
         Returns:
             (B, 3, size, size) float32 in [0, 1].
         """
 
-    def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def edited_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """Views that stand for edited copies; arguments and result as above."""
 
 
@@ -51,9 +65,15 @@ class DrawnEdits:
     def __init__(self, seed: int = 0, drawings: int = 512) -> None:
         self.drawings = draw_all(seed, drawings)
 
-    def reference_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """See :class:`ViewMaker`."""
-        draws = Draws(generator, len(images), images.device)
+        draws = Draws(generator, len(images), images.device, trace=trace)
         same = draws.chance(0.6)
         width = torch.where(same, 1.0, draws.uniform(0.8, 1.0))
         height = torch.where(same, 1.0, draws.uniform(0.8, 1.0))
@@ -63,11 +83,18 @@ class DrawnEdits:
         maps[:, :, 2] = torch.stack([x, y], dim=1)
         gain = torch.where(same, 1.0, draws.log_uniform(0.85, 1.15))
         views = sample(images.float() / 255, maps, size)
+        draws.moved(maps, size)
         return (views * gain[:, None, None, None]).clamp(0, 1)
 
-    def edited_views(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    def edited_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
         """See :class:`ViewMaker`."""
-        draws = Draws(generator, len(images), images.device)
+        draws = Draws(generator, len(images), images.device, trace=trace)
         pixels = images.float() / 255
         layout = draw_layout(draws)
         corners = torch.where(draws.chance(0.8)[:, None], 0.0, draws.colours())[:, :, None, None]
@@ -78,7 +105,10 @@ class DrawnEdits:
         views = torch.where(frame | inside(layout.to_box, size), corners, around)
         source = _smoothed(pixels, layout.shrink * (images.shape[-1] / size) > ALIASING)
         picture = sample(source, layout.to_source, size)
-        views = torch.where(inside(layout.to_picture, size), picture, views)
+        shown = inside(layout.to_picture, size)
+        views = torch.where(shown, picture, views)
+        draws.moved(layout.to_source, size)
+        draws.covered(~shown[:, 0])
         add_stickers(draws, views, pixels, drawings, 0.18)
         add_texts(draws, views, drawings, 0.15)
         coloured = draws.chance(0.7).nonzero()[:, 0]

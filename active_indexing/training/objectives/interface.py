@@ -29,12 +29,15 @@ class StepViews(NamedTuple):
         views: what they show; all reference views of a source come before its edited views.
         step: from 0.
         generator: CPU generator of every further draw of this step.
+        coordinates: (N, 2, S, S) float32, where in the stored image each pixel comes from, x and y in
+            [-1, 1], NaN where it shows something else; only for objectives with ``traces``.
     """
 
     pixels: torch.Tensor
     views: Views
     step: int
     generator: torch.Generator
+    coordinates: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,12 @@ class Objective(nn.Module):
     """The loss of a training. Buffers and submodules are its memory, and are part of a checkpoint.
 
     A teacher is no submodule: it never changes, so that checkpoints need not hold it.
+
+    Attributes:
+        traces: whether the coordinates of all pixels are to be traced through the edits.
     """
+
+    traces: ClassVar[bool] = False
 
     def loss(self, student: Student, batch: StepViews) -> tuple[torch.Tensor, Scalars]:
         """The loss of one step, with gradients to the student's network, and what to log of it.
@@ -106,7 +114,9 @@ class ObjectiveSettings(Protocol):
             in place of the teacher itself.
     """
 
-    wants_rows: ClassVar[bool]
+    @property
+    def wants_rows(self) -> bool:
+        """See above."""
 
     def build_network(self, backbone: str, dim: int, gem_p: float) -> nn.Module:
         """The student, with all the heads that are trained."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from active_indexing.registry import Registry
 from active_indexing.training.config import TrainingConfig
-from active_indexing.training.recipes import contrastive, distillation
+from active_indexing.training.recipes import contrastive, distillation, patches
 
 _OWN: dict[str, TrainingConfig] = {
     "default": contrastive.FIRST_DEFAULT,
@@ -15,6 +15,7 @@ _OWN: dict[str, TrainingConfig] = {
     "sscd_mixup": contrastive.SSCD_MIXUP,
     "kd_icd": distillation.KD_ICD,
     "rdcd": distillation.RDCD,
+    "copynce": patches.COPYNCE,
 }
 
 
