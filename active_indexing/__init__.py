@@ -15,6 +15,12 @@ And on pictures (paths, bytes, images of Pillow, arrays, tensors), without a fil
     index.add(released.entries, released.id)
     index.search(copy_of_the_picture)[0].ids
 
+Into a store that lives for years::
+
+    store = active_indexing.ReleaseStore("archive")
+    store.release({"beach.png": picture})
+    store.query(suspicious).verdict
+
 Importing this package loads neither torch nor faiss; the first call does.
 """
 
@@ -32,11 +38,13 @@ if TYPE_CHECKING:
 
     from active_indexing.api.index import AnyImage, Index
     from active_indexing.api.release import Quality, ReleasedImage
+    from active_indexing.api.store import ReleaseStore
     from active_indexing.pipeline import RunSummary
 
 __all__ = [
     "Index",
     "Quality",
+    "ReleaseStore",
     "ReleasedImage",
     "RunConfig",
     "__version__",
@@ -125,7 +133,7 @@ def _released(
     return release(data_dir, output_dir, active=active, **settings)
 
 
-_LAZY = {"Index": "index", "ReleasedImage": "release", "Quality": "release"}
+_LAZY = {"Index": "index", "ReleasedImage": "release", "Quality": "release", "ReleaseStore": "store"}
 """Class to the module of ``api`` that has it: importing one loads torch."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.resources import device_for, threads_for
 from active_indexing.parallel.threads import one_core_per_operation
+from active_indexing.records import SourceImage
 from active_indexing.release.folder import FolderRelease
 from active_indexing.release.image import ImageReleaser
 from active_indexing.release.into_store import StoreRelease, new_image, release_into_store
@@ -33,6 +34,12 @@ from active_indexing.store.contract import Contract, descriptor_identity, read_c
 
 PASSIVE = "passive"
 """Method of a store whose images are released as they are."""
+
+FROZEN = frozenset(
+    ("active", "method", "entries", "idx_factory", "quant", "fts_training_path", "fts_reference_path",
+     "model_name", "model_path", "resize_size", "resize")
+)  # fmt: skip
+"""Settings that a store freezes when it is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +55,33 @@ class Fitting:
     index: VectorIndex
 
 
-def release(config: RunConfig, folder: Path, *, frozen: bool = True, wait: float = 0) -> StoreRelease:
-    """Release a folder of images into a store, which is made when there is none.
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images to release that are no folder.
+
+    Attributes:
+        sources: paths, or names of images in memory; no two are equal.
+        contents: such a name to the bytes of its file.
+    """
+
+    sources: Sequence[SourceImage]
+    contents: Mapping[Path, bytes]
+
+
+def release(
+    config: RunConfig,
+    folder: Path,
+    *,
+    pictures: Pictures | None = None,
+    frozen: bool = True,
+    wait: float = 0,
+) -> StoreRelease:
+    """Release images into a store, which is made when there is none.
 
     Args:
         config: of the run; ``output_dir`` is not used.
         folder: of the store.
+        pictures: what is released in place of the folder ``data_dir``.
         frozen: take descriptor, index, method and entries from a store that is there; otherwise they are
             those of ``config``, and refused when the store has others.
         wait: seconds to wait for another program that writes to the store.
@@ -62,7 +90,7 @@ def release(config: RunConfig, folder: Path, *, frozen: bool = True, wait: float
         StoreError: settings that do not fit the store, or a store that can't be used.
         FileNotFoundError: no images.
     """
-    sources = inventory(config.data_dir, exclude=folder)
+    sources = inventory(config.data_dir, exclude=folder) if pictures is None else pictures.sources
     device = device_for(config.device)
     if frozen and (folder / CONTRACT).is_file():
         config = with_frozen(config, read_contract(folder)[0])
@@ -81,6 +109,7 @@ def release(config: RunConfig, folder: Path, *, frozen: bool = True, wait: float
             sources,
             releaser,
             describer(fitting.descriptor),
+            contents=None if pictures is None else pictures.contents,
             save_format=config.save_format,
             settings=settings,
             threads=threads_for(config.workers),

@@ -112,12 +112,12 @@ def add_references(store: Path, config: RunConfig, references: np.ndarray) -> No
         opened.save_cache()
 
 
-def made_up(number: int, vector: np.ndarray) -> NewImage:
-    """A row without a file."""
-    sha256 = sha256_bytes(str(number).encode())
+def made_up(number: int, vector: np.ndarray, sha256: str = "") -> NewImage:
+    """A row without a file; its hash is that of the number, or the one that is given."""
+    sha256 = sha256 or sha256_bytes(str(number).encode())
     return NewImage(
         id=content_id(sha256), source=f"reference {number}", source_sha256=sha256,
-        released=f"references/{number}", released_sha256=sha256, size=0, width=0, height=0, psnr=0, ssim=0,
+        released=f"references/{sha256}", released_sha256=sha256, size=0, width=0, height=0, psnr=0, ssim=0,
         linf=0, descriptor=vector, entries=vector[None],
     )  # fmt: skip
 
@@ -205,7 +205,7 @@ def false_alarms(arguments: argparse.Namespace, store: Path, rows: Sequence[Copy
     foreign, _ = described_copies(store, photos, NON_MATCHING_ATTACKS)
     config = QueryConfig(false_positive_rate=arguments.false_positive_rate)
     told: dict[str, Any] = {"estimated": _verdicts(store, config, foreign, rows)}
-    told["calibration"] = calibrate(store, config, arguments.calibration, 2000)[1]
+    told["calibration"] = str(calibrate(store, config, arguments.calibration, 2000))
     return told | {"calibrated": _verdicts(store, config, foreign, rows)}
 
 

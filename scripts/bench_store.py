@@ -26,6 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
+from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.attacks.registry import default_attacks
 from active_indexing.config import configure
 from active_indexing.images.any_image import srgb_of
@@ -93,12 +94,21 @@ def unit(count: int, dim: int, seed: int) -> np.ndarray:
 
 
 def fill(folder: Path, size: int) -> None:
-    """Add images until the store holds ``size``, and write its index file."""
+    """Add images until the store holds ``size``, and write its index file.
+
+    Their hashes ascend and cover all that there are: ten million in a random order write 300 GB of the
+    database's pages again and again, and end at the same tables.
+    """
     with Store.writing(folder) as store:
         run = store.database.begin_run({"bench": size})
-        for start in tqdm(range(store.database.count_released(), size, AT_ONCE), f"fill to {size:,}"):
+        first = store.database.count_released()
+        apart = (1 << 256) // max(1, size - first)
+        begin = int(sha256_bytes(str(size).encode()), 16) % apart
+        for start in tqdm(range(first, size, AT_ONCE), f"fill to {size:,}", mininterval=10):
             vectors = unit(min(AT_ONCE, size - start), store.codec.dim, start)
-            store.append(run, [made_up(start + n, vector) for n, vector in enumerate(vectors)])
+            hashes = [f"{(start - first + n) * apart + begin:064x}" for n in range(len(vectors))]
+            images = [made_up(start + n, vectors[n], sha256) for n, sha256 in enumerate(hashes)]
+            store.append(run, images)
         store.save_cache()
 
 

@@ -45,6 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         false_positive_rate=arguments.false_positive_rate, nprobe=arguments.nprobe, views=arguments.views
     )
     device = device_for(arguments.device)
-    path, told = calibrate(arguments.store, config, arguments.non_matching, arguments.most, device)
-    print(f"{told}\nkept in {path}")
+    made = calibrate(arguments.store, config, arguments.non_matching, arguments.most, device)
+    print(f"{made}\nkept in {made.path}")
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ _WITHOUT = (
     "debug",
     "nprobe",
 )
-_FROZEN = ("active", "method", "entries", "idx_factory", "quant", "fts_training_path", "fts_reference_path",
-           "model_name", "model_path", "resize_size", "resize")  # fmt: skip
 
 
 def add_parser(parser: Parser) -> None:
@@ -62,11 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: settings that do not fit the store, or a store that can't be used.
         FileNotFoundError: no images.
     """
-    from active_indexing.store_run import release
+    from active_indexing.store_run import FROZEN, release
 
     settings: dict[str, Any] = dict(vars(arguments))
     store, wait, images = (settings.pop(name) for name in ("store", "wait", "images"))
-    frozen = not _given(settings)
+    frozen = not _given(settings, FROZEN)
     config = configure(data_dir=images, output_dir=store, **settings)
     outcome = release(config, store, frozen=frozen, wait=wait)
     for path, reason in outcome.skipped:
@@ -81,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if outcome.released or outcome.known else 1
 
 
-def _given(settings: dict[str, Any]) -> bool:
+def _given(settings: dict[str, Any], frozen: Collection[str]) -> bool:
     """Whether a flag asks for anything that a store freezes."""
     parser = Parser()
     add_parser(parser)
-    return any(settings[name] != parser.get_default(name) for name in _FROZEN)
+    return any(settings[name] != parser.get_default(name) for name in frozen)

@@ -12,8 +12,12 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from active_indexing.cli.flags import Parser
+
+if TYPE_CHECKING:
+    from active_indexing.api.store import ReleaseStore
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SHOWN = 50  # lines of damage; a sentence says how many there are
@@ -81,8 +85,12 @@ def duration(text: str) -> float:
 
 
 def _verify_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max_age", type=duration, help="pass over images verified within this time")
-    parser.add_argument("--max_duration", type=duration, help="begin no further image after this time")
+    parser.add_argument(
+        "--max_age", "--max-age", type=duration, help="pass over images verified within this time"
+    )
+    parser.add_argument(
+        "--max_duration", "--max-duration", type=duration, help="begin no further image after this time"
+    )
 
 
 def _repair_flags(parser: argparse.ArgumentParser) -> None:
@@ -103,62 +111,42 @@ def _wait_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", type=float, default=0, help="seconds to wait for another writer")
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    from active_indexing.store import cache
-    from active_indexing.store.archive import Store
+def _opened(arguments: argparse.Namespace) -> ReleaseStore:
+    from active_indexing.api.store import ReleaseStore  # loads torch
 
-    with Store(arguments.store) as store:
-        counts, last, contract = store.database.counts(), store.database.last_run(), store.contract
-        file = cache.newest(store.folder)
-        behind = store.database.last_seq() - (file.last if file else 0)
-        verified, damaged = store.database.verified()
-        released, removed = counts.get("released", 0), counts.get("removed", 0)
-        print(f"{arguments.store}: {released:,} images released, {removed:,} removed")
-        print(
-            f"descriptor {contract.descriptor['name']}, index {contract.index['factory']} "
-            f"({contract.index['metric']}), method {contract.method}, {contract.entries} codes per image"
-        )
-        name = "none yet" if file is None else file.path.name
-        print(f"index file: {name}, {behind:,} images behind the database")
-        print(f"verified: {verified:,} images, {damaged:,} of them damaged")
-        if last is not None:
-            print(
-                f"last run: {last['started_at']}, {last['released']:,} released, "
-                f"{len(last['failures']):,} failed"
-            )
-            for source, reason in last["failures"]:
-                print(f"  {source}: {reason}")
+    return ReleaseStore(arguments.store, wait=getattr(arguments, "wait", 0))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    told = _opened(arguments).status()
+    print(f"{arguments.store}: {told.released:,} images released, {told.removed:,} removed")
+    print(
+        f"descriptor {told.descriptor}, index {told.factory} ({told.metric}), method {told.method}, "
+        f"{told.entries} codes per image"
+    )
+    name = "none yet" if told.index_file is None else told.index_file.name
+    print(f"index file: {name}, {told.behind:,} images behind the database")
+    print(f"verified: {told.verified:,} images, {told.damaged:,} of them damaged")
+    if told.last_run is not None:
+        last = told.last_run
+        print(f"last run: {last.started_at}, {last.released:,} released, {len(last.failures):,} failed")
+        for source, reason in last.failures:
+            print(f"  {source}: {reason}")
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    import os
-
-    from active_indexing.store.archive import Store
-    from active_indexing.store.verify import verify
-
-    record = os.access(arguments.store, os.W_OK)
-    with Store(arguments.store, writable=record) as store:
-        result = verify(
-            store,
-            max_age=arguments.max_age,
-            max_duration=arguments.max_duration,
-            record=record,
-            progress=sys.stderr.isatty(),
-        )
+    result = _opened(arguments).verify(
+        max_age=arguments.max_age, max_duration=arguments.max_duration, progress=True
+    )
     for damage in result.damage[:_SHOWN]:
         print(f"{damage.what}: {damage.how}")
     if len(result.damage) > _SHOWN:
         print(f"... and {len(result.damage) - _SHOWN:,} more")
+    told = f"; `active-indexing store repair {arguments.store}` says what can be done"
     print(
-        f"{result.checked:,} images verified, {result.recent:,} verified lately, {result.left:,} left "
-        f"for the next "
-        f"time, {len(result.damage):,} damaged"
-        + (
-            f"; `active-indexing store repair {arguments.store}` says what can be done"
-            if result.damage
-            else ""
-        )
+        f"{result.checked:,} images verified, {result.recent:,} verified lately, {result.left:,} left for "
+        f"the next time, {len(result.damage):,} damaged{told if result.damage else ''}"
     )
     if result.unread:
         print("the database file was not read to its end: give --max_duration more time")
@@ -166,63 +154,38 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _repair(arguments: argparse.Namespace) -> int:
-    from active_indexing.store.archive import Store
-    from active_indexing.store.verify import verify
-
-    undone = 0
-    with Store.writing(arguments.store, arguments.wait) as store:
-        damage = verify(store, progress=sys.stderr.isatty()).damage
-        for each in damage:
-            undone += each.fix is None
-            if each.fix is not None and arguments.apply:
-                each.fix()
-            done = "only you can: " if each.fix is None else "done: " if arguments.apply else "would "
-            print(f"{each.what}: {each.how}; {done}{each.remedy}")
-        if arguments.apply and damage:
-            verify(store)
-    if not damage:
+    repairs = _opened(arguments).repair(apply=arguments.apply, progress=True)
+    for each in repairs:
+        done = "done: " if each.done else "would " if each.possible else "only you can: "
+        print(f"{each.damage.what}: {each.damage.how}; {done}{each.damage.remedy}")
+    if not repairs:
         print("nothing is damaged")
     elif not arguments.apply:
         print("nothing was done; give --apply to do it")
-    return 1 if undone or (damage and not arguments.apply) else 0
+    return 0 if all(each.done for each in repairs) else 1
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from active_indexing.store.archive import Store
-
-    done = 0
-    with Store.writing(arguments.store, arguments.wait) as store:
-        for image_id in arguments.ids:
-            row = store.remove(image_id)
-            done += row is not None
-            if row is None:
-                print(f"no released image has the id {image_id}", file=sys.stderr)
-            else:
-                kept = "" if row.is_inside else "; its file is kept elsewhere, delete it yourself"
-                print(f"removed {image_id} ({row.released}){kept}")
-        store.save_cache_if_due()
-    return 0 if done else 1
+    rows = _opened(arguments).remove(arguments.ids)
+    for image_id, row in rows.items():
+        if row is None:
+            print(f"no released image has the id {image_id}", file=sys.stderr)
+        else:
+            kept = "" if row.is_inside else "; its file is kept elsewhere, delete it yourself"
+            print(f"removed {image_id} ({row.released}){kept}")
+    return 0 if any(row is not None for row in rows.values()) else 1
 
 
 def _rebuild(arguments: argparse.Namespace) -> int:
-    from active_indexing.store.archive import Store
-
-    with Store.writing(arguments.store) as store:
-        path = store.save_cache()
-        print(f"{path} holds {store.database.count_released():,} images")
+    store = _opened(arguments)
+    print(f"{store.rebuild()} holds {store.status().released:,} images")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from active_indexing.store.archive import Store
-    from active_indexing.store.export import export
-
-    with Store(arguments.store) as store:
-        told = export(store, arguments.folder)
-    parquet = (
-        "" if told["parquet"] else "; images.parquet needs pyarrow (pip install 'active-indexing[export]')"
-    )
-    print(f"{arguments.folder} holds {told['images']:,} images, {told['entries']:,} codes{parquet}")
+    made = _opened(arguments).export(arguments.folder)
+    missing = "" if made.parquet else "; images.parquet needs pyarrow (pip install 'active-indexing[export]')"
+    print(f"{made.folder} holds {made.images:,} images, {made.entries:,} codes{missing}")
     return 0
 
 

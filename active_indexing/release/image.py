@@ -100,12 +100,13 @@ class ImageReleaser:
                 lambda jobs: move(jobs, self._context), config.batch_size
             )
 
-    def release(self, source: SourceImage, names: Sequence[str]) -> Released:
+    def release(self, source: SourceImage, names: Sequence[str], content: bytes | None = None) -> Released:
         """Decode, activate (in the active arm), write, read back and measure one image.
 
         Args:
             source: which image.
             names: reserved for the released file below the folder, as ``encoding.plan`` takes them.
+            content: bytes of its file, when it is in memory; the path is not read then.
 
         Returns:
             Its manifest row, ``skipped`` with a reason when anything about the image made it impossible.
@@ -115,7 +116,10 @@ class ImageReleaser:
             write_bytes(self._folder / name, content)
             return decoding.read(self._folder / name)
 
-        return self._released(source, lambda: decoding.read(source.path), names, keep)
+        def read() -> Picture:
+            return decoding.read(source.path) if content is None else decoding.read_bytes(content)
+
+        return self._released(source, read, names, keep)
 
     def release_bytes(
         self, source: SourceImage, content: bytes, names: Sequence[str]

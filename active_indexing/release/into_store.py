@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from active_indexing.artefacts.atomic import remove_leftovers
-from active_indexing.artefacts.identity import sha256_file
+from active_indexing.artefacts.identity import sha256_bytes, sha256_file
 from active_indexing.images import decoding
 from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import map_as_done
@@ -47,6 +47,7 @@ def release_into_store(
     releaser: ImageReleaser,
     describe: Callable[[np.ndarray], np.ndarray],
     *,
+    contents: Mapping[Path, bytes] | None = None,
     save_format: str,
     settings: dict[str, Any],
     threads: int,
@@ -62,13 +63,15 @@ def release_into_store(
         sources: images; their ids are made anew, from their bytes.
         releaser: writes into the store's folder of released files.
         describe: (H, W, 3) uint8 sRGB to (D,) float32.
+        contents: path of a source to the bytes of its file, of images in memory; others are read.
         save_format: ``png``, ``jpeg``, ``webp`` or ``same``.
         settings: of the run, kept in the database.
         threads: images in work at the same time.
         progress: show a bar with an estimate.
     """
     outcome = StoreRelease()
-    todo = _new_sources(store, sources, outcome)
+    known = contents or {}
+    todo = _new_sources(store, sources, known, outcome)
     if not todo:
         return outcome
     names = _names(store, [source for source, _ in todo], save_format)
@@ -78,10 +81,11 @@ def release_into_store(
 
     def one(work: tuple[SourceImage, str]) -> tuple[Path, NewImage | str]:
         source, sha256 = work
-        released = releaser.release(source, names[source.id])
+        content = known.get(source.path)
+        released = releaser.release(source, names[source.id], content)
         if released.entries is None:
             return source.path, released.row.reason
-        if sha256_file(source.path) != sha256:
+        if content is None and sha256_file(source.path) != sha256:
             return source.path, "it was changed while it was released; run the command again"
         path = store.folder / released.row.released
         return source.path, new_image(
@@ -140,13 +144,14 @@ def new_image(
 
 
 def _new_sources(
-    store: Store, sources: Sequence[SourceImage], outcome: StoreRelease
+    store: Store, sources: Sequence[SourceImage], contents: Mapping[Path, bytes], outcome: StoreRelease
 ) -> list[tuple[SourceImage, str]]:
     """(source with the id of its content, SHA-256) of what is new; the rest is told in the outcome."""
     todo: dict[str, SourceImage] = {}
     for source in sources:
         try:
-            sha256 = sha256_file(source.path)
+            content = contents.get(source.path)
+            sha256 = sha256_file(source.path) if content is None else sha256_bytes(content)
         except OSError as error:
             outcome.skipped.append((source.path, f"it can't be read ({error.strerror})"))
             continue

@@ -112,6 +112,11 @@ class Store:
             finally:
                 store.close()
 
+    @staticmethod
+    def is_writable(folder: Path) -> bool:
+        """Whether this user may write to a store, or to where one would be."""
+        return os.access(folder, os.W_OK)
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()

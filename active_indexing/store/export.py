@@ -11,9 +11,8 @@ centroids.npy, ...        what was trained; see ``Codec.trained_arrays``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,15 +23,29 @@ from active_indexing.store.rows import StoredImage
 FORMAT = "active_indexing.export/1"
 
 
-def export(store: Store, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: of the export.
+        images: released images.
+        entries: codes.
+        parquet: whether there is ``images.parquet``, for which pyarrow must be installed.
+    """
+
+    folder: Path
+    images: int
+    entries: int
+    parquet: bool
+
+
+def export(store: Store, folder: Path) -> Export:
     """Write a store into a folder; images that come or go meanwhile are not seen.
 
     Args:
         store: open.
         folder: of the export; files of an earlier one are replaced.
-
-    Returns:
-        Numbers of images and entries, and whether there is a Parquet file (pyarrow must be installed for it).
 
     Raises:
         IndexFileError: a trained part that is no array.
@@ -66,7 +79,7 @@ def export(store: Store, folder: Path) -> dict[str, Any]:
         "how": HOW,
     }
     write_json(folder / "contract.json", about)
-    return {"images": images, "entries": entries, "parquet": parquet}
+    return Export(folder, images, entries, parquet)
 
 
 HOW = (

@@ -1,28 +1,47 @@
-"""What ``repair`` does: each makes something again from what is whole."""
+"""Repair: say what is damaged and what can be done, or do it."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from active_indexing.artefacts.atomic import write_array, write_bytes
-from active_indexing.index.code_index import Codec, decoded_entries
-from active_indexing.store.archive import BASE_INDEX, MOST_STRANGERS, STRANGERS, TRAINED_INDEX, Store
-
-
-def encode_again(store: Store, seq: int, entries: np.ndarray) -> None:
-    """Write the codes of an image from its descriptors, (K, D) float32."""
-    made = store.codec.encode(entries)
-    store.database.replace_codes(seq, made.tobytes(), int(store.codec.cells(made)[0]))
+from active_indexing.store.archive import Store
+from active_indexing.store.verify import Damage, verify
 
 
-def write_trained(store: Store) -> None:
-    """Write the trained index from the one with its references."""
-    content = store.whole_file(BASE_INDEX, store.contract.index["references"])
-    write_bytes(store.folder / TRAINED_INDEX, Codec(content).content)
-    store.__dict__.pop("codec", None)
+@dataclass(frozen=True)
+class Repair:
+    """What became, or would become, of something that is damaged.
+
+    Attributes:
+        damage: what is wrong, and its remedy.
+        done: whether it was mended now.
+    """
+
+    damage: Damage
+    done: bool
+
+    @property
+    def possible(self) -> bool:
+        """Whether the program can mend it; otherwise only people can, with a copy."""
+        return self.damage.fix is not None
 
 
-def write_strangers(store: Store) -> None:
-    """Write the sample of decoded references."""
-    content = store.whole_file(BASE_INDEX, store.contract.index["references"])
-    write_array(store.folder / STRANGERS, decoded_entries(content, MOST_STRANGERS).astype(np.float16))
+def repair(store: Store, *, apply: bool = False, progress: bool = False) -> list[Repair]:
+    """Verify a store, and mend what can be mended.
+
+    Args:
+        store: from ``Store.writing``.
+        apply: mend; otherwise nothing is changed, and what would be done is told.
+        progress: show a bar with an estimate.
+
+    Returns:
+        All that is damaged; none: the store is whole.
+    """
+    repairs = []
+    for damage in verify(store, progress=progress).damage:
+        if apply and damage.fix is not None:
+            damage.fix()
+        repairs.append(Repair(damage, done=apply and damage.fix is not None))
+    if apply and repairs:
+        verify(store)  # what was mended counts as whole from now on
+    return repairs

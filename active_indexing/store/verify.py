@@ -14,7 +14,7 @@ from active_indexing.artefacts.atomic import unlink
 from active_indexing.artefacts.identity import sha256_file
 from active_indexing.index.code_index import Codec
 from active_indexing.parallel.progress import progress_bar
-from active_indexing.store import cache, repair
+from active_indexing.store import cache, remedies
 from active_indexing.store.archive import BASE_INDEX, STRANGERS, TRAINED_INDEX, Store
 from active_indexing.store.errors import StoreError
 from active_indexing.store.leftovers import leftovers
@@ -164,7 +164,7 @@ def vector_damage(store: Store, row: StoredImage) -> Iterator[Damage]:
             _name(row),
             "its codes are missing or not those of its descriptors",
             "encode its descriptors again",
-            lambda: repair.encode_again(store, row.seq, entries),
+            lambda: remedies.encode_again(store, row.seq, entries),
         )
 
 
@@ -190,12 +190,12 @@ def _contract_files(store: Store) -> Iterator[Damage]:
         yield Damage(str(store.folder / BASE_INDEX), "missing or changed", "put it back from a copy")
     from_base = "make it again from base.index" if base else "put it back from a copy"
     if not _is_whole(store, TRAINED_INDEX, index["training"]):
-        fix = (lambda: repair.write_trained(store)) if base else None
+        fix = (lambda: remedies.write_trained(store)) if base else None
         yield Damage(str(store.folder / TRAINED_INDEX), "missing or changed", from_base, fix)
     try:
         _ = store.strangers
     except StoreError:
-        fix = (lambda: repair.write_strangers(store)) if base else None
+        fix = (lambda: remedies.write_strangers(store)) if base else None
         yield Damage(str(store.folder / STRANGERS), "missing or damaged", from_base, fix)
     for name, sha256 in store.carried.get("sha256", {}).items():
         if not _is_whole(store, Path("contract") / name, sha256):

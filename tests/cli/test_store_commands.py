@@ -60,6 +60,19 @@ def test_the_example_of_every_help_works(workplace: Path, capsys: pytest.Capture
     assert (workplace / "exported" / "codes.npy").is_file()
 
 
+def test_the_example_of_the_report_s_help_works(
+    toy: Toy, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = some(toy, workplace / "few", slice(0, 2))
+    for arm in ("passive", "active"):
+        flags = [*toy_flags(toy)[2:], "--iterations", "1", "--eval_sample", "none"]
+        more = ["--active", str(arm == "active"), "--report", "False", "--output_dir", f"output/{arm}"]
+        assert command_line.main(["run", "--data_dir", str(few), *flags, *more]) == 0
+    capsys.readouterr()
+    assert command_line.main(example("report", capsys)) == 0
+    assert "output/active/report.html" in capsys.readouterr().out
+
+
 def test_query_says_0_for_a_match_1_for_none_and_2_for_a_mistake(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +128,7 @@ def test_verify_and_repair_find_what_is_damaged(workplace: Path, capsys: pytest.
     assert (workplace / "archive" / "released" / "foreign.png").exists()
     assert command_line.main(["store", "repair", "archive", "--apply"]) == 0
     assert not (workplace / "archive" / "released" / "foreign.png").exists()
-    assert command_line.main(["store", "verify", "archive", "--max_age", "1d"]) == 0
+    assert command_line.main(["store", "verify", "archive", "--max-age", "1d", "--max_duration", "1h"]) == 0
     assert "12 verified lately" in capsys.readouterr().out
 
 

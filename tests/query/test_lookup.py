@@ -144,21 +144,21 @@ def test_a_damaged_index_file_is_told_and_the_answers_stay(toy: Toy, store: Path
 def test_thresholds_are_estimated_and_said_to_be_until_they_are_measured(toy: Toy, store: Path) -> None:
     with Lookup(store) as lookup:
         assert lookup.notes[0].startswith("thresholds are estimated from 20 images of the store")
-    path, told = calibrate(store, QueryConfig(), toy.images / "more", 50, progress=False)
-    assert path == store / "calibration.json"
-    assert "12 foreign images" in told
+    made = calibrate(store, QueryConfig(), toy.images / "more", 50, progress=False)
+    assert made.path == store / "calibration.json"
+    assert "12 foreign images" in str(made)
     with Lookup(store) as lookup:
         assert lookup.notes == []
         assert lookup.calibration.source == "non-matching queries"
         assert len(lookup.calibration.strangers.scores) == 12
     with Lookup(store, QueryConfig(views=False)) as lookup:  # it was measured with views
         assert lookup.calibration.source == "estimate"
-    _, told = calibrate(store, QueryConfig(), None, 50, progress=False)
-    assert "20 images of the store, each against the others" in told
+    made = calibrate(store, QueryConfig(), None, 50, progress=False)
+    assert "20 images of the store, each against the others" in str(made)
 
 
 def test_a_calibration_of_another_store_is_refused(store: Path, toy: Toy) -> None:
-    path, _ = calibrate(store, QueryConfig(), toy.images / "more", 50, progress=False)
+    path = calibrate(store, QueryConfig(), toy.images / "more", 50, progress=False).path
     path.write_text(json.dumps(json.loads(path.read_text()) | {"contract": "another"}))
     with pytest.raises(StoreError, match="calibrate"):
         Lookup(store)

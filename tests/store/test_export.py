@@ -38,8 +38,8 @@ def test_cells_and_codes_can_be_made_from_the_exported_arrays_alone(tmp_path: Pa
     folder = filled(tmp_path / "store", 30, entries=2)
     with Store(folder) as store:
         told = export(store, tmp_path / "out")
-    assert told["images"] == 30
-    assert told["entries"] == 60
+    assert told.images == 30
+    assert told.entries == 60
     out = tmp_path / "out"
     ids, descriptors = np.load(out / "ids.npy"), np.load(out / "descriptors.npy")
     entry_ids, codes = np.load(out / "entry_ids.npy"), np.load(out / "codes.npy")
@@ -69,7 +69,7 @@ def test_the_table_of_images_holds_every_row(tmp_path: Path) -> None:
     folder = filled(tmp_path / "store", 5)
     with Store.writing(folder) as store:
         store.remove(new_image(folder, 2, write=False).id)
-        assert export(store, tmp_path / "out")["parquet"]
+        assert export(store, tmp_path / "out").parquet
     table = parquet.read_table(tmp_path / "out" / "images.parquet").to_pydict()
     expected = [new_image(folder, seed, write=False) for seed in (0, 1, 3, 4)]
     assert table["id"] == [image.id for image in expected]
