@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import numpy as np
 from active_indexing.artefacts import identity
 from active_indexing.artefacts.arrays import packed, unpacked
 from active_indexing.artefacts.journal import KeyedJournal, OtherRunError
+from active_indexing.artefacts.run_log import note
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation.harness import EvaluationHarness, ProtectedImages
@@ -142,12 +144,15 @@ def _prepare(
             if item is not None and source.id not in asked:
                 return unpacked(item["entries"])
             file = name if source.id in asked or config.release.entries > 1 else None
+            began = time.perf_counter()
             try:
                 found = releaser.unchanged(source, file)
             except UnreadableImage:  # gone since it was released; its query will say so
                 return None
             if source.id not in asked:
                 (journals / FOLDER / name).unlink(missing_ok=True)
+            seconds = round(time.perf_counter() - began, 3)
+            note("image", stage="passive", image=source.id, source=str(source.path), seconds=seconds)
             return found
 
         bar = progress_bar(images.values(), desc="passive", unit="img", disable=not config.verbose)

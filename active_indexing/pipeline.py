@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from active_indexing.activation.config import LOSS_BATCH, ActivationConfig
 from active_indexing.activation.methods.registry import activation_method, check_settings
 from active_indexing.artefacts import atomic, csv_tables, identity, versions
+from active_indexing.artefacts.run_log import RUN_LOG, RunLog, Stages, note
 from active_indexing.attacks.screenshots import check_template
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -66,7 +67,13 @@ def run(config: RunConfig) -> RunSummary:
         FileNotFoundError: no images, or a missing file.
         BlockingIOError: another run is writing to the output folder.
     """
-    clock = _Clock()
+    with RunLog() as log:
+        return _one_arm(config, log)
+
+
+def _one_arm(config: RunConfig, log: RunLog) -> RunSummary:
+    note("run_started", process=os.getpid(), versions=versions.versions(), config=asdict(config))
+    stages = Stages("prepare")
     if config.evaluation.evaluates:
         require("augly", "attacks")
     sources = sources_of(config)
@@ -92,15 +99,19 @@ def run(config: RunConfig) -> RunSummary:
         evaluation.preload()
     if config.store is not None:  # one that does not fit is refused before any work
         open_or_create(config, config.store, Fitting(descriptor, prepared.index))
-    clock.lap("prepare")
     header, overwrite = release_header(config, fingerprint, prepared.inputs), config.existing == "overwrite"
-    with open_journal(config.output_dir, header, overwrite=overwrite) as journal, one_core_per_operation():
+    with (
+        open_journal(config.output_dir, header, overwrite=overwrite) as journal,
+        log.to(config.output_dir / RUN_LOG),
+        one_core_per_operation(),
+    ):
+        stages.next("release")
         sources = identified(sources, journal, progress=config.verbose > 0)
         release = FolderRelease(journal, config.output_dir, sources, config.save_format)
         _release(config, release, evaluation, descriptor, prepared)
         if config.store is not None:
             archive_run(config, config.store, release, descriptor)
-        clock.lap("release")
+        stages.next("baseline")
         protected = _protected(release, config.save_imgs)
         baseline = passive_baseline(
             config,
@@ -112,7 +123,7 @@ def run(config: RunConfig) -> RunSummary:
             header=release_header(replace(config, active=False), fingerprint, prepared.inputs),
             asked=evaluation.sampled(protected.queries),
         )
-        clock.lap("baseline")
+        stages.next("evaluate")
         _add_protected(release, prepared)
         evaluated = baseline.content | evaluation.run(
             protected,
@@ -120,15 +131,17 @@ def run(config: RunConfig) -> RunSummary:
             threads_for(config.workers),
             failures=baseline.failures,
         )
-        clock.lap("evaluate")
+        stages.next("finish")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated
-        content["seconds"] = clock.laps
+        content["seconds"] = dict(stages.laps)
+        log.counts = _counts(content)
         if not config.save_imgs:
             protected = _protected(release, departed=False)
             covered = evaluation.is_covered(release.removed_for, protected)
             release.remove(str(release.removed_for) if covered else evaluation.identity(protected))
         atomic.write_json(config.output_dir / "run.json", content)
         report = _write_report(config.output_dir) if config.report else None
+        stages.end()
     return RunSummary(config.output_dir, content, report)
 
 
@@ -195,6 +208,13 @@ def _activation(config: ActivationConfig) -> dict[str, Any]:
     return settings
 
 
+def _counts(content: dict[str, Any]) -> dict[str, Any]:
+    """What the last line of the log counts."""
+    quality, evaluated = content["quality"], content["sample"]["evaluated"]
+    counts = {"released": quality["released"], "skipped": quality["skipped"], "evaluated": evaluated}
+    return counts | {"failed_attacks": sum(content["failed_attacks"].values())}
+
+
 def _add_protected(release: FolderRelease, prepared: PreparedIndex) -> None:
     """Add what the method wants remembered: for the published one the input, not the released file."""
     added: set[int] = set()
@@ -258,17 +278,3 @@ def _write_report(output_dir: Path) -> Path | None:
     except (ValueError, OSError, MissingExtraError) as error:  # the run is finished and stays so
         warnings.warn(f"no report.html: {error}", stacklevel=2)
         return None
-
-
-class _Clock:
-    """Seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """End a stage."""
-        now = time.perf_counter()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now

@@ -63,10 +63,30 @@ def csv(summary: RunSummary, name: str) -> pd.DataFrame:
 def test_the_files_of_a_run(active: RunSummary) -> None:
     names = sorted(path.name for path in active.output_dir.iterdir())
     assert names == [
-        ".journal", "failures.csv", "icd_df.csv", "imgs", "manifest.csv", "references.csv", "retr_df.csv",
-        "retr_passive_df.csv", "run.json",
+        ".journal", "failures.csv", "icd_df.csv", "imgs", "lost_copies.json", "manifest.csv",
+        "references.csv", "retr_df.csv", "retr_passive_df.csv", "run.json", "run_log.jsonl",
     ]  # fmt: skip
     assert json.loads((active.output_dir / "run.json").read_text())["quality"] == active.content["quality"]
+
+
+def test_the_log_has_every_image_in_every_stage(active: RunSummary) -> None:
+    lines = (active.output_dir / "run_log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    assert (log[0]["event"], log[0]["config"]["seed"]) == ("run_started", active.content["config"]["seed"])
+    stages = [event["stage"] for event in log if event["event"] == "stage_started"]
+    assert stages == ["prepare", "release", "baseline", "evaluate", "finish"]
+    images = [event for event in log if event["event"] == "image"]
+    manifest = csv(active, "manifest.csv")
+    told = {(each["image"], each["status"], each["reason"]) for each in images if each["stage"] == "release"}
+    expected = zip(manifest["id"], manifest["status"], manifest["reason"].fillna(""), strict=True)
+    assert told == set(expected)
+    for stage in ("passive", "passive_retrieval", "retrieval"):
+        assert {each["image"] for each in images if each["stage"] == stage} == set(manifest["id"])
+    assert all(each["seconds"] >= 0 for each in images)
+    failed = len(csv(active, "failures.csv"))
+    assert sum(each.get("failed_attacks", 0) for each in images) == failed
+    last = {"event": "run_ended", "status": "finished", "released": COUNT, "failed_attacks": failed}
+    assert log[-1].items() >= last.items()
 
 
 def test_retrieval_rows_are_blocks_of_images_then_attacks_then_images(active: RunSummary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +54,14 @@ class AttackResult:
         inputs: one network input (3, h, w) float32 per attack that worked; sizes may differ.
         attacks: (name, parameter text) of each of ``inputs``.
         failures: (name, parameter text, reason) of each attack that failed.
+        seconds: that it took.
     """
 
     image_id: int
     inputs: tuple[np.ndarray, ...]
     attacks: tuple[tuple[str, str], ...]
     failures: tuple[tuple[str, str, str], ...]
+    seconds: float = 0.0
 
 
 def perform(job: AttackJob) -> AttackResult:
@@ -66,7 +69,8 @@ def perform(job: AttackJob) -> AttackResult:
 
     An attack that fails is listed with its reason. A file that cannot be read fails all of them.
     """
-    plans = [attack.plan(_generator(job, attack)) for attack in job.attacks]
+    began = time.perf_counter()
+    plans = [planned(attack, job.image_id, job.seed) for attack in job.attacks]
     try:
         image = Image.fromarray(decoding.read(job.path).srgb)
     except decoding.UnreadableImage as error:
@@ -81,12 +85,17 @@ def perform(job: AttackJob) -> AttackResult:
         inputs.append(_network_input(job, attacked))
         attacks.append((plan.name, plan.param))
     return AttackResult(
-        image_id=job.image_id, inputs=tuple(inputs), attacks=tuple(attacks), failures=tuple(failures)
+        image_id=job.image_id,
+        inputs=tuple(inputs),
+        attacks=tuple(attacks),
+        failures=tuple(failures),
+        seconds=time.perf_counter() - began,
     )
 
 
-def _generator(job: AttackJob, attack: Attack) -> np.random.Generator:
-    return seeding.generator_for(job.seed, job.image_id, attack.purpose)
+def planned(attack: Attack, image_id: int, seed: int) -> PlannedAttack:
+    """An attack with the choices that it makes for this image, whichever other attacks it undergoes."""
+    return attack.plan(seeding.generator_for(seed, image_id, attack.purpose))
 
 
 def _all_failed(job: AttackJob, plans: list[PlannedAttack], reason: str) -> AttackResult:

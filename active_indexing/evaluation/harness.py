@@ -16,6 +16,7 @@ from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import tables
 from active_indexing.evaluation.config import EvaluationConfig
+from active_indexing.evaluation.lost_copies import LOST_COPIES, LostCopies, Origins, write_lost_copies
 from active_indexing.evaluation.stage import EvaluationStage, QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
 from active_indexing.images.inventory import inventory
@@ -170,14 +171,16 @@ class EvaluationHarness:
         """
         queries = self.sampled(protected.queries) if self._attacks else []
         sample = {"sample": {"evaluated": len(queries), "released": len(protected.queries)}}
-        protected = replace(protected, queries=queries)
+        sampled, lost = replace(protected, queries=queries), LostCopies()
         with ExitStack() as journals:
             stages = [
-                journals.enter_context(closing(self._stage(stage, protected)))
-                for stage in (self._attacks if protected.queries else ())
+                journals.enter_context(closing(self._stage(stage, sampled)))
+                for stage in (self._attacks if queries else ())
             ]
             self.answer(stages, self._prepared.index, workers, threads)
-            return self._write(stages, failures) | sample
+            content = self._write(stages, failures, lost) | sample
+        self._keep_lost_copies(lost, protected, workers)
+        return content
 
     def _stage(self, stage: str, protected: ProtectedImages) -> EvaluationStage:
         more = [] if stage == RETRIEVAL else self._non_matching
@@ -221,7 +224,9 @@ class EvaluationHarness:
         """The rows of a stage in the order of its CSV."""
         return stage.blocks(self._config.batch_size_eval)
 
-    def _write(self, stages: list[EvaluationStage], others: Sequence[Failure]) -> dict[str, Any]:
+    def _write(
+        self, stages: list[EvaluationStage], others: Sequence[Failure], lost: LostCopies
+    ) -> dict[str, Any]:
         """CSVs of the stages that ran; those that an earlier run left of the others would be out of date."""
         content: dict[str, Any] = {}
         retrieved: set[int] = set()
@@ -230,7 +235,7 @@ class EvaluationHarness:
             if name not in [_CSV[stage.stage] for stage in stages]:
                 (self._output_dir / name).unlink(missing_ok=True)
         for stage in stages:
-            content[stage.stage] = self._write_stage(stage, retrieved)
+            content[stage.stage] = self._write_stage(stage, retrieved, lost)
             failures += stage.failures()
         failures += others
         rows = (
@@ -241,13 +246,14 @@ class EvaluationHarness:
         self._write_names(retrieved)
         return {**content, "failed_attacks": failure_counts(failures)}
 
-    def _write_stage(self, stage: EvaluationStage, retrieved: set[int]) -> Any:
+    def _write_stage(self, stage: EvaluationStage, retrieved: set[int], lost: LostCopies) -> Any:
         path = self._output_dir / _CSV[stage.stage]
         blocks = self.blocks(stage)
         summary: RetrievalSummary | CopyDetectionSummary
         if stage.stage == RETRIEVAL:
             summary = RetrievalSummary()
-            rows = (tables.retrieval_row(block, row) for block, row in summary.watch(blocks))
+            watched = lost.watch(summary.watch(blocks))
+            rows = (tables.retrieval_row(block, row) for block, row in watched)
             csv_tables.write_csv(path, tables.RETRIEVAL_COLUMNS, rows)
         else:
             summary = CopyDetectionSummary(larger_is_better=self._search.quant == "IP")
@@ -263,14 +269,28 @@ class EvaluationHarness:
 
     def _write_names(self, retrieved: set[int]) -> None:
         """``references.csv``: the names of the references that were retrieved."""
-        path, names = self._output_dir / "references.csv", self._prepared.names
-        if names is None:
+        path = self._output_dir / "references.csv"
+        if self._prepared.names is None:
             path.unlink(missing_ok=True)
             return
-        with open(names, encoding="utf-8", errors="surrogateescape") as lines:
-            numbered = enumerate(lines, start=self._prepared.first_reference)
-            rows = ((id_, line.rstrip("\n")) for id_, line in numbered if id_ in retrieved)
-            csv_tables.write_csv(path, ("id", "name"), rows)
+        csv_tables.write_csv(path, ("id", "name"), self._names(retrieved))
+
+    def _names(self, ids: set[int]) -> Iterator[tuple[int, str]]:
+        """(id, name) of those that are references with names."""
+        if self._prepared.names is not None:
+            with open(self._prepared.names, encoding="utf-8", errors="surrogateescape") as lines:
+                numbered = enumerate(lines, start=self._prepared.first_reference)
+                yield from ((id_, line.rstrip("\n")) for id_, line in numbered if id_ in ids)
+
+    def _keep_lost_copies(self, lost: LostCopies, protected: ProtectedImages, workers: int) -> None:
+        path = self._output_dir / LOST_COPIES
+        if not lost.asked:
+            path.unlink(missing_ok=True)
+            return
+        queries = {query.id: query for query in protected.queries}
+        names = dict(self._names(lost.answers()))
+        origins = Origins(queries, self.attacks(RETRIEVAL), self._seed, names)
+        write_lost_copies(path, lost, origins, self.settings(RETRIEVAL, protected)["templates"], workers)
 
 
 def _template_hash(attack: Attack) -> list[str]:

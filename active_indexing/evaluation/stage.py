@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from active_indexing.artefacts.journal import KeyedJournal, OtherRunError
+from active_indexing.artefacts.run_log import note
 from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.registry import Attack
 from active_indexing.descriptors.batching import block_size
@@ -104,9 +106,13 @@ class EvaluationStage:
         )
 
         def answer(attacked: list[tuple[QueryImage, AttackResult]]) -> list[tuple[str, dict[str, Any]]]:
+            began = time.perf_counter()
             results, ids = [result for _, result in attacked], [query.image_index for query, _ in attacked]
             rows = query_rows(results, ids, descriptor, index, k)
             items = map(partial(_item, self._attacks), rows, results)
+            searching = (time.perf_counter() - began) / len(attacked)
+            for query, result in attacked:
+                self._note(query, result, searching)
             return [(query.key, item) for (query, _), item in zip(attacked, items, strict=True)]
 
         # Images with few attacks are described together, or a block would hold little but padding.
@@ -120,6 +126,10 @@ class EvaluationStage:
                 for key, item in answered:
                     self._journal.put(key, item)
                     bar.update()
+
+    def _note(self, query: QueryImage, result: AttackResult, searching: float) -> None:
+        told = {"image": query.id, "file": str(query.path), "failed_attacks": len(result.failures)}
+        note("image", stage=self.stage, **told, seconds=round(result.seconds + searching, 3))
 
     def blocks(self, size: int) -> Iterator[tuple[int, QueryRow]]:
         """(block number, row) in the published order: blocks of images, in a block by attack, then by image.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from typing import Any
 from active_indexing.artefacts.arrays import packed, unpacked
 from active_indexing.artefacts.identity import file_state, is_unchanged
 from active_indexing.artefacts.journal import KeyedJournal
+from active_indexing.artefacts.run_log import note
 from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
@@ -65,12 +67,20 @@ class FolderRelease:
         todo = [source for source in self._sources if not self._is_done(source, removed)]
 
         def one(source: SourceImage) -> tuple[SourceImage, dict[str, Any]]:
+            began = time.perf_counter()
+            item = made(source)
+            seconds, row = round(time.perf_counter() - began, 3), item["row"]
+            told = {"image": source.id, "source": row["source"], "status": row["status"]}
+            note("image", stage="release", **told, reason=row["reason"], seconds=seconds)
+            return source, item
+
+        def made(source: SourceImage) -> dict[str, Any]:
             before = file_state(source.path)
             if before is not None and source.sha256 not in ("", before["sha256"]):
                 row = ManifestRow(source.id, str(source.path), reason=_CHANGED)
-                return source, self._item(Released(row, None), before)
+                return self._item(Released(row, None), before)
             released = releaser.release(source, names[source.key])
-            return source, self._item(released, before)
+            return self._item(released, before)
 
         done = len(self._sources) - len(todo)
         with progress_bar(

@@ -11,6 +11,7 @@ import numpy as np
 from active_indexing.artefacts.arrays import unpacked
 from active_indexing.artefacts.atomic import remove_leftovers
 from active_indexing.artefacts.journal import KeyedJournal, OtherRunError, newest_items
+from active_indexing.artefacts.run_log import RUN_LOG
 from active_indexing.release.folder import IMAGES, NAMES, remove_images
 
 JOURNALS = ".journal"
@@ -18,7 +19,7 @@ JOURNALS = ".journal"
 
 TABLES = (
     "manifest.csv", "retr_df.csv", "retr_passive_df.csv", "icd_df.csv", "failures.csv", "references.csv",
-    "activation_log.jsonl",
+    "activation_log.jsonl", "lost_copies.json", RUN_LOG,
 )  # fmt: skip
 _FLAGS = {"factory": "idx_factory", "training": "fts_training_path"}
 

@@ -17,11 +17,14 @@ from active_indexing.reporting.runs import Run
 WORST, SAMPLE = 12, 18
 """Images shown: those with the lowest PSNR, and others spread evenly over the rest."""
 
-EDGE = 360
-"""Longer edge of a thumbnail, pixels: with ``WORST + SAMPLE`` pairs, even of noise, a page is below 20 MB."""
+EDGE = 320
+"""Longer edge of a thumbnail, pixels: with ``WORST + SAMPLE`` images a page is 7 MB, of noise below 25 MB."""
 
-SPOT = 160
-"""Edge of the most changed spot, which is shown pixel by pixel."""
+SPOT, SMALL_SPOT = 256, 128
+"""Edge of the most changed spot of the most changed images, and of the others, shown pixel by pixel."""
+
+AMPLIFICATION = 30
+"""The difference shows so many times the change: one grey level is seen, 9 are as bright as can be."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class Card:
         height: pixels of the thumbnails.
         before: data URL of the original, reduced.
         after: data URL of the released file, reduced.
-        spot_before: data URL of the original's pixels where most changed; empty when not wanted.
+        difference: data URL of ``AMPLIFICATION`` times the change, reduced.
+        spot_width: pixels of the spot.
+        spot_height: pixels of the spot.
+        spot_before: data URL of the original's pixels where most changed.
         spot_after: the same place of the released file.
         figures: what was measured, ready to be read.
         worst: whether it is among the most changed images.
@@ -45,6 +51,9 @@ class Card:
     height: int
     before: str
     after: str
+    difference: str
+    spot_width: int
+    spot_height: int
     spot_before: str
     spot_after: str
     figures: tuple[str, ...]
@@ -83,11 +92,9 @@ def cards(run: Run, worst: int = WORST, sample: int = SAMPLE) -> list[Card]:
 
 
 def _card(name: str, row: pd.Series, pair: tuple[np.ndarray, np.ndarray], found: str, worst: bool) -> Card:
-    before, after = pair
-    small = [pictures.reduced(each, EDGE) for each in pair]
-    box = pictures.most_changed(before, after, SPOT)
-    spot_before, spot_after = (_png(each[box]) if worst else "" for each in pair)
-    height, width = small[0].shape[:2]
+    small = [pictures.reduced(each, EDGE) for each in (*pair, amplified(*pair))]
+    box = pictures.most_changed(*pair, SPOT if worst else SMALL_SPOT)
+    spots = [each[box] for each in pair]
     figures = [f"PSNR {row['psnr']:.1f} dB", f"SSIM {row['ssim']:.4f}", f"L∞ {row['linf']:.0f}"]
     if not pd.isna(row.get("ssimulacra2")):
         figures.insert(0, f"SSIMULACRA2 {row['ssimulacra2']:.1f}")
@@ -95,8 +102,36 @@ def _card(name: str, row: pd.Series, pair: tuple[np.ndarray, np.ndarray], found:
         stays = row["cell_before"] == row["cell_after"]
         figures.append("stays in its cell" if stays else "leaves its cell")
     figures += [found] if found else []
-    urls = (jpeg_url(small[0]), jpeg_url(small[1]), spot_before, spot_after)
-    return Card(name, width, height, *urls, tuple(figures), worst)
+    return Card(
+        name=name,
+        width=small[0].shape[1],
+        height=small[0].shape[0],
+        before=jpeg_url(small[0]),
+        after=jpeg_url(small[1]),
+        difference=data_url(small[2], "jpeg", quality=70),
+        spot_width=spots[0].shape[1],
+        spot_height=spots[0].shape[0],
+        spot_before=data_url(spots[0], "png"),
+        spot_after=data_url(spots[1], "png"),
+        figures=tuple(figures),
+        worst=worst,
+    )
+
+
+def amplified(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The size of the change, ``AMPLIFICATION`` times, on black.
+
+    Without its sign it does not cancel when the picture is reduced.
+
+    Args:
+        before: (H, W, 3) uint8.
+        after: (H, W, 3) uint8.
+
+    Returns:
+        (H, W, 3) uint8; changes that leave [0, 255] are cut.
+    """
+    change = np.maximum(before, after) - np.minimum(before, after)
+    return np.minimum(np.arange(256) * AMPLIFICATION, 255).astype(np.uint8)[change]
 
 
 def _found_first(run: Run) -> dict[int, str]:
@@ -111,10 +146,6 @@ def _found_first(run: Run) -> dict[int, str]:
 def jpeg_url(pixels: np.ndarray) -> str:
     """(H, W, 3) uint8 as a data URL of a JPEG."""
     return data_url(pixels, "jpeg", quality=82, subsampling=0)
-
-
-def _png(pixels: np.ndarray) -> str:
-    return data_url(pixels, "png")
 
 
 def data_url(pixels: np.ndarray, kind: str, **settings: int) -> str:

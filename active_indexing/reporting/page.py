@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from active_indexing.artefacts.atomic import write_text
-from active_indexing.reporting import cells, copy_detection, gallery, image_quality, plots
+from active_indexing.reporting import cells, copy_detection, gallery, image_quality, lost_copies, plots
 from active_indexing.reporting.recall import MEAN, PUBLISHED_MEAN, label, recall_table, strength_table
 from active_indexing.reporting.runs import Run, baseline_and_best, open_runs, with_baseline
 from active_indexing.reporting.verdict import main_run, verdict
@@ -22,6 +22,18 @@ from active_indexing.reporting.verdict import main_run, verdict
 REPORT = "report.html"
 ROWS_SHOWN = 200
 """Longest list of files in the page; a sentence says how many there are."""
+
+CONTENTS = {
+    "recall": "Recall",
+    "lost": "Lost copies",
+    "detection": "Copy detection",
+    "quality": "Image quality",
+    "gallery": "Gallery",
+    "skipped": "Skipped files",
+    "failed": "Failed attacks",
+    "settings": "How it was made",
+}
+"""Sections of the page, in order, and what the table of contents calls them."""
 
 
 def write_report(folders: Sequence[Path]) -> Path:
@@ -56,20 +68,26 @@ def page(runs: list[Run]) -> str:
     shown = main_run(comparable)
     searched = with_baseline(comparable)
     recall = recall_table(searched)
+    lost, copies = lost_copies.lost_copies(shown), copy_detection.average_precision_table(runs)
+    curves = _curves(runs, comparable)
+    absent = {"lost": lost is None, "detection": not curves and copies.empty}
     return environment.get_template("page.html").render(
         title=" and ".join(run.name for run in runs),
+        contents=[(place, name) for place, name in CONTENTS.items() if not absent.get(place)],
         verdict=verdict(searched, recall),
         tiles=_tiles(searched, recall),
         recall=_recall_rows(recall, searched),
         recall_runs=[run.name for run in searched if run.name in recall.columns],
         colours=plots.colours(searched),
         compared="difference" in recall.columns,
-        copy_detection=copy_detection.average_precision_table(runs).reset_index().to_dict("records"),
-        curves=_curves(runs, comparable),
+        lost=lost,
+        copy_detection=copies.reset_index().to_dict("records"),
+        curves=curves,
         quality=_quality_rows(runs),
         quality_figures=_quality_figures(runs),
         cards=gallery.cards(shown),
         gallery_run=shown,
+        amplification=gallery.AMPLIFICATION,
         runs=runs,
         skipped=[_skipped(run) for run in runs],
         failures=[_failures(run) for run in runs],
@@ -211,7 +229,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def _svg(figure: Figure) -> str:
     content = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "report"}):  # the same figures give the same bytes
-        figure.savefig(content, format="svg", metadata={"Date": None})
+        figure.savefig(content, format="svg", metadata={"Date": None}, transparent=True)
     return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue().encode()).decode()}"
 
 

@@ -17,6 +17,7 @@ OURS = {"cache", "trainer"}  # what they save goes through the module
 ALLOWED = {
     "artefacts/atomic.py": "the module itself",
     "artefacts/journal.py": "appends whole lines, each synced; a torn one is dropped",
+    "artefacts/run_log.py": "appends whole lines of a log; a torn one is dropped",
     "artefacts/locking.py": "the lock holds nothing that could be lost",
     "release/step_log.py": "appends whole lines of a log; a torn one is dropped",
     "descriptors/weights/download.py": "hashed before it gets its name; can be fetched again",
