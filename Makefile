@@ -14,10 +14,11 @@ run: setup
 	$(BIN)/active-indexing thief output/demo/photos/coffee.png --output_dir output/found
 	$(BIN)/active-indexing query output/found output/demo/non_matching --store output/store --html output/found/page.html
 
+# In two processes of one core each.
 test: setup-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Every kill point of the store, and 200 random ones: 10 minutes.
+# Every kill point of the store, 200 random ones, and 182 of a run: 15 minutes.
 test-exhaustive: setup-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m exhaustive
 

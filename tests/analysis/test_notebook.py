@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import copy
 import io
-import os
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -48,18 +49,29 @@ def outputs(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "output"
 
 
-def executed(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
-    """Every cell, one after the other, as a user who starts Jupyter in the project's folder."""
-    monkeypatch.setenv("ACTIVE_INDEXING_OUTPUT", str(outputs))
+Cells = list[nbformat.NotebookNode]
+
+
+def executed(*outputs: Path) -> list[Cells]:
+    """Every cell, one after the other, as a user who starts Jupyter in the project's folder.
+
+    Once for each folder of outputs, in one kernel: to start one takes seconds.
+    """
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    given, every = notebook.cells, []
+    for folder in outputs:
+        chosen = f"import os; os.environ['ACTIVE_INDEXING_OUTPUT'] = {str(folder)!r}"
+        every += [nbformat.v4.new_code_cell(chosen), *copy.deepcopy(given)]
+    notebook.cells = every
     place = {"metadata": {"path": str(NOTEBOOK.parent)}}
-    return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute()
+    done = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute().cells
+    return [done[start : start + 1 + len(given)] for start in range(0, len(done), 1 + len(given))]
 
 
-def shown(notebook: nbformat.NotebookNode, kind: str) -> list[str]:
+def shown(cells: Cells, kind: str) -> list[str]:
     return [
         output["data"][kind]
-        for cell in notebook.cells
+        for cell in cells
         for output in cell.get("outputs", [])
         if kind in output.get("data", {})
     ]
@@ -110,32 +122,26 @@ def test_a_changed_descriptor_is_not_measured(
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_from_top_to_bottom_and_draws_every_figure(
-    outputs: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_notebook_runs_from_top_to_bottom_and_draws_every_figure_or_says_what_is_missing(
+    outputs: Path, tmp_path: Path
 ) -> None:
     folders = [str(outputs / arm) for arm in ("passive", "active")]
     measure_cells.main([*folders, "--workers", "0", "--queries", "5"])
-    notebook = executed(outputs, monkeypatch)
-    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(p)))) for p in shown(notebook, "image/png")]
+    unmeasured = shutil.ignore_patterns(cells.CELLS, cells.SEARCH_TIMES)
+    shutil.copytree(outputs / "passive", tmp_path / "passive", ignore=unmeasured)
+    whole, bare = executed(outputs, tmp_path)
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(p)))) for p in shown(whole, "image/png")]
     assert len(pictures) == 10
     assert all(picture.std() > 5 for picture in pictures)  # none is blank
-    texts = shown(notebook, "text/plain")
+    texts = shown(whole, "text/plain")
     assert ast.literal_eval(texts[0]) == ["grid", "passive", "active"]
     assert "mean of all attacks" in texts[1]
     assert not [text for text in texts if "Not measured" in text or "No run" in text]
 
-
-@pytest.mark.slow
-def test_the_notebook_says_what_is_missing(
-    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    os.symlink(outputs / "passive", tmp_path / "passive")
-    for name in (cells.CELLS, cells.SEARCH_TIMES):
-        (outputs / "passive" / name).unlink(missing_ok=True)
-    texts = "".join(shown(executed(tmp_path, monkeypatch), "text/plain"))
-    assert "No run in OUTPUT used --use_attacks_2 True" in texts
-    assert texts.count("Not measured yet: start scripts/measure_cells.py") == 4
-    assert "No released image changed." in texts
+    said = "".join(shown(bare, "text/plain"))
+    assert "No run in OUTPUT used --use_attacks_2 True" in said
+    assert said.count("Not measured yet: start scripts/measure_cells.py") == 4
+    assert "No released image changed." in said
 
 
 def test_the_notebook_is_committed_without_outputs_and_says_what_it_needs() -> None:

@@ -24,7 +24,7 @@ from active_indexing.store.archive import Store, content_id
 from active_indexing.store.rows import RELEASED, REMOVED
 from active_indexing.store.verify import verify
 from tests.store.made_up import DIM, make_store
-from tests.store.tracing import MODES, available, traced
+from tests.tracing import MODES, available, traced
 
 pytestmark = pytest.mark.skipif(not available(), reason="processes can't be traced here")
 IMAGES = 3

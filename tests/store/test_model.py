@@ -16,7 +16,7 @@ from active_indexing.store.rows import NewImage
 from active_indexing.store.search import CandidateSearch
 from active_indexing.store.verify import verify
 from tests.store.made_up import make_store, new_image
-from tests.store.tracing import available, traced
+from tests.tracing import available, traced
 
 
 class StoreMachine(RuleBasedStateMachine):
