@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 run: setup
 	$(BIN)/python main.py --active False
 	$(BIN)/python main.py --active True
+	$(BIN)/python scripts/measure_cells.py output/passive output/active
 	$(BIN)/python scripts/compare.py output/passive output/active
 	$(BIN)/python scripts/report.py output/passive output/active
 	$(BIN)/active-indexing release output/demo/photos --store output/store

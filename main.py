@@ -3,10 +3,9 @@
 import sys
 
 if __name__ == "__main__":
-    try:
-        from active_indexing.cli.main import main
+    from active_indexing.cli.interrupts import exit_with, leave_quietly
 
-        sys.exit(main(["run", *sys.argv[1:]]))
-    except KeyboardInterrupt:  # while it is imported
-        print("interrupted; run the same command again.", file=sys.stderr)
-        sys.exit(130)
+    leave_quietly()  # before all that takes time
+    from active_indexing.cli.main import main
+
+    exit_with(lambda: main(["run", *sys.argv[1:]]))

@@ -26,19 +26,20 @@ Importing this package loads neither torch nor faiss; the first call does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
 
-from active_indexing.config import RunConfig, configure
-
+TYPE_CHECKING = False  # typing takes 10 ms to import, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any, overload
+
     import numpy as np
 
     from active_indexing.api.index import AnyImage, Index
     from active_indexing.api.release import Quality, ReleasedImage
     from active_indexing.api.store import ReleaseStore
+    from active_indexing.config import RunConfig, configure
     from active_indexing.pipeline import RunSummary
 
 __all__ = [
@@ -73,10 +74,14 @@ def run(config: RunConfig) -> RunSummary:
     return run_pipeline(config)
 
 
-@overload
-def activate(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
-@overload
-def activate(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+if TYPE_CHECKING:
+
+    @overload
+    def activate(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
+    @overload
+    def activate(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+
+
 def activate(data_dir: Any, output_dir: Any, **settings: Any) -> RunSummary | ReleasedImage:
     """Activate a folder of images, attack the released files and search them (``--active True``).
 
@@ -95,10 +100,14 @@ def activate(data_dir: Any, output_dir: Any, **settings: Any) -> RunSummary | Re
     return _released(data_dir, output_dir, settings, active=True)
 
 
-@overload
-def baseline(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
-@overload
-def baseline(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+if TYPE_CHECKING:
+
+    @overload
+    def baseline(data_dir: Path | str, output_dir: Path | str, **settings: Any) -> RunSummary: ...
+    @overload
+    def baseline(data_dir: AnyImage, output_dir: Index, **settings: Any) -> ReleasedImage: ...
+
+
 def baseline(data_dir: Any, output_dir: Any, **settings: Any) -> RunSummary | ReleasedImage:
     """The same with the images as they are (``--active False``), to compare with ``activate``."""
     return _released(data_dir, output_dir, settings, active=False)
@@ -126,6 +135,10 @@ def describe(images: AnyImage | Sequence[AnyImage], index: Index | None = None) 
 def _released(
     data_dir: Any, output_dir: Any, settings: dict[str, Any], *, active: bool
 ) -> RunSummary | ReleasedImage:
+    from pathlib import Path
+
+    from active_indexing.config import configure
+
     if isinstance(data_dir, str | Path) and isinstance(output_dir, str | Path):
         return run(configure(data_dir=data_dir, output_dir=output_dir, **settings, active=active))
     from active_indexing.api.release import release
@@ -133,11 +146,18 @@ def _released(
     return release(data_dir, output_dir, active=active, **settings)
 
 
-_LAZY = {"Index": "index", "ReleasedImage": "release", "Quality": "release", "ReleaseStore": "store"}
-"""Class to the module of ``api`` that has it: importing one loads torch."""
+_LAZY = {
+    "Index": "api.index",
+    "ReleasedImage": "api.release",
+    "Quality": "api.release",
+    "ReleaseStore": "api.store",
+    "RunConfig": "config",
+    "configure": "config",
+}
+"""Name to the module that has it; those of ``api`` load torch, and all take time."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.api.{_LAZY[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

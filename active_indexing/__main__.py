@@ -1,7 +1,16 @@
 """``python -m active_indexing`` is the command ``active-indexing``."""
 
-import sys
+from active_indexing.cli.interrupts import exit_with, leave_quietly
 
-from active_indexing.cli.main import main
+leave_quietly()  # before all that takes time
 
-sys.exit(main())
+
+def main() -> None:
+    """The command as a process of its own."""
+    from active_indexing.cli.main import main
+
+    exit_with(main)
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,7 @@ def test_the_wheel_works_in_another_folder_without_the_tree(wheel: Path, tmp_pat
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
         (entry,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "active-indexing = active_indexing.cli.main:main" in archive.read(entry).decode()
+        assert "active-indexing = active_indexing.__main__:main" in archive.read(entry).decode()
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     program = (
         "import active_indexing, sys; from active_indexing.cli.main import main;"

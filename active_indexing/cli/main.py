@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from active_indexing.cli import interrupts
 from active_indexing.cli.flags import Parser, did_you_mean
 from active_indexing.extras import MissingExtraError
 
@@ -44,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:  # also while a command is imported
-        print("interrupted; run the same command again to go on.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt:
+        interrupts.tell()
+        return interrupts.EXIT_CODE
 
 
 def _main(given: list[str]) -> int:

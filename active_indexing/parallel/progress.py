@@ -30,12 +30,14 @@ class ProgressLines(tqdm):
     """The same as lines: the first after ``LINE_SECONDS``, the last at the end; none for work done before."""
 
     def __init__(self, iterable: Iterable[Any] | None = None, **settings: Any) -> None:
+        self._last_told = settings.get("initial", 0)
         super().__init__(iterable, **{**settings, "mininterval": LINE_SECONDS, "miniters": 1})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Write a line where a bar would be drawn again."""
         state = self.format_dict
-        if state["n"] != self.initial:
+        if state["n"] != self._last_told:
+            self._last_told = state["n"]
             self.mininterval = max(LINE_SECONDS, state["elapsed"] / LINES)
             self.fp.write(self.format_meter(**{**state, "bar_format": _LINE, "ncols": None}).strip() + "\n")
             self.fp.flush()

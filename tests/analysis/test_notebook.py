@@ -144,6 +144,15 @@ def test_the_notebook_runs_from_top_to_bottom_and_draws_every_figure_or_says_wha
     assert "No released image changed." in said
 
 
+def test_make_run_measures_what_the_notebook_and_the_report_show() -> None:
+    lines = (NOTEBOOK.parents[1] / "Makefile").read_text().partition("\nrun: setup\n")[2].partition("\n\n")[0]
+    measuring, reporting = (
+        lines.index("scripts/measure_cells.py output/passive output/active"),
+        lines.index("report.py"),
+    )
+    assert measuring < reporting
+
+
 def test_the_notebook_is_committed_without_outputs_and_says_what_it_needs() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
