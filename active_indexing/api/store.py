@@ -79,8 +79,8 @@ class ReleaseStore:
             images: a folder, searched recursively; a picture (path, bytes of a file, image of Pillow, array
                 or tensor); several of them; or a mapping of names to pictures. The name is that of the
                 released file; without one a picture in memory is called by its id.
-            **settings: named like the flags of ``active-indexing release``. What a store has frozen is taken
-                from it, and refused when it is given and differs.
+            **settings: named like the flags of ``active-indexing release``. What a store has frozen is
+                taken from it, and refused when it is given and differs.
 
         Raises:
             StoreError: settings that do not fit the store, or another program that writes.
