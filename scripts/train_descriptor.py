@@ -1,8 +1,8 @@
 """Train a descriptor, or go on with a training that was stopped.
 
+    python scripts/train_descriptor.py --recipe default_first_edition --output_dir OUT --processes 2 \
+        --threads 1 --source TINY:64:62 --source PHOTOS:160:2:200
     python scripts/train_descriptor.py --recipe default --output_dir OUT --processes 2 --threads 1 \
-        --source TINY:64:62 --source PHOTOS:160:2:200
-    python scripts/train_descriptor.py --recipe default_distilled --output_dir OUT --processes 2 --threads 1 \
         --source TINY:64:17 --source MIXED:192:13 --source PHOTOS:256:2:200 \
         --teacher sscd.onnx --start FIRST.pt
     python scripts/train_descriptor.py --recipe kd_icd --teacher_name sscd_disc_mixup --teacher sscd.pt \
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--fit_head",
         action=argparse.BooleanOptionalAction,
         default=TrainingRun.fit_head,
-        help="fit the last layer of --start to the teacher (recipe default_distilled only)",
+        help="fit the last layer of --start to the teacher (recipe default only)",
     )
     parser.add_argument("--backbone", help="of the student: ours or any of timm (default: the recipe's)")
     parser.add_argument("--dim", "--dims", type=int, help="length of the descriptor (default: the recipe's)")

@@ -57,7 +57,7 @@ def chosen(script, flags):
         ("--recipe sscd_blur --source a:64:64 --absolute_learning_rate 0.2", 0.2),
         ("--recipe rdcd --source a:64:128", 0.5),
         ("--recipe kd_icd --source a:64:128", 0.3),  # the published program does not scale it
-        ("--recipe default --source a:64:128", 1.5e-3),
+        ("--recipe default --source a:64:128", 5e-4),
     ],
 )
 def test_the_learning_rate_grows_with_the_batch_where_it_does_as_published(script, flags, rate):

@@ -1,4 +1,4 @@
-"""Trainings of light students with a teacher: kd_icd, RDCD, and a default descriptor."""
+"""Trainings of light students with a teacher: kd_icd, RDCD, and the default descriptor."""
 
 from __future__ import annotations
 
@@ -51,14 +51,17 @@ RDCD = TrainingConfig(
     objective=RDCDConfig(),
 )
 
-# A default descriptor that goes on from the first edition (--start) with a teacher's bank.
-DISTILLED_DEFAULT = TrainingConfig(
+# The default descriptor, second edition, which goes on from the first (--start) with a teacher's bank. Its
+# weights were trained in two stages, 480 and 352 steps, with settings changed by hand; this is the nearest
+# recipe, in one stage, and was not run as it stands. docs/model_card.md says what was done.
+DEFAULT = TrainingConfig(
     edits="chained",
     sizes=(SizeStage(0, 160),),
     test_size=160,
-    learning_rate=6e-4,
-    schedule=Schedule(steps=900, warmup_steps=150, decay_start=450, shape="linear"),
+    learning_rate=5e-4,
+    schedule=Schedule(steps=832, warmup_steps=120, decay_start=120, shape="linear"),
     objective=TeacherBankConfig(
         loss=LossConfig(entropy_weight=1.0, asymmetric=True), temperature=0.05, weight=0.25
     ),
+    average_decay=0.998,
 )

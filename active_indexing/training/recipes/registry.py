@@ -7,8 +7,8 @@ from active_indexing.training.config import TrainingConfig
 from active_indexing.training.recipes import contrastive, distillation, patches
 
 _OWN: dict[str, TrainingConfig] = {
-    "default": contrastive.FIRST_DEFAULT,
-    "default_distilled": distillation.DISTILLED_DEFAULT,
+    "default": distillation.DEFAULT,
+    "default_first_edition": contrastive.FIRST_DEFAULT,
     "sscd_simclr": contrastive.SSCD_SIMCLR,
     "sscd_blur": contrastive.SSCD_BLUR,
     "sscd_advanced": contrastive.SSCD_ADVANCED,
