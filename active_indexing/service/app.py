@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from active_indexing import __version__
+from active_indexing.service.callers import Administrator, Reader
 from active_indexing.service.config import ServiceConfig
 from active_indexing.service.engine import Engine
 from active_indexing.service.guard import LOG, Guard
@@ -32,7 +31,7 @@ from active_indexing.service.schemas import (
     query_answer,
     scale_of,
 )
-from active_indexing.service.tokens import ADMIN, READ, TokenFile
+from active_indexing.service.tokens import ADMIN, TokenFile
 from active_indexing.service.uploads import FIELD, image_of
 from active_indexing.store.errors import StoreError
 
@@ -47,20 +46,6 @@ BODY = {
         "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM},
     }
 }
-BEARER = HTTPBearer(auto_error=False, description="a token of `active-indexing token STORE add NAME`")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        name: of the token; empty where none is asked for.
-        scope: ``read`` or ``admin``.
-    """
-
-    name: str
-    scope: str
 
 
 def create_app(engine: Engine, config: ServiceConfig, tokens: TokenFile) -> FastAPI:
@@ -122,43 +107,6 @@ def _add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(StoreError, unusable)
 
 
-Given = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-
-
-def caller(request: Request, given: Given) -> Caller:
-    """Who asks, by the token that came along.
-
-    Raises:
-        Refusal: no token where one is needed, or one that is unknown or revoked.
-    """
-    state = request.app.state
-    challenge = {"WWW-Authenticate": "Bearer"}
-    if not state.tokens.tokens() and state.config.is_local:
-        return Caller("", ADMIN)
-    if given is None:
-        raise Refusal(401, "no_token", "send a token: Authorization: Bearer TOKEN.", challenge)
-    token = state.tokens.find(given.credentials)
-    if token is None:
-        raise Refusal(401, "wrong_token", "the token is unknown or was revoked.", challenge)
-    request.state.noted["token"] = token.name
-    return Caller(token.name, token.scope)
-
-
-Reader = Annotated[Caller, Depends(caller)]
-
-
-def administrator(who: Reader) -> Caller:
-    """Who asks, if they may see what concerns the machine.
-
-    Raises:
-        Refusal: a token of scope read.
-    """
-    if who.scope != ADMIN:
-        raise Refusal(403, "scope", f"this needs a token of scope {ADMIN}, and yours has {READ}.")
-    return who
-
-
-Administrator = Annotated[Caller, Depends(administrator)]
 ImageId = Annotated[int, InPath(ge=0, description="id of a released image")]
 Edge = Annotated[int, Query(ge=EDGES[0], le=EDGES[1], description="most pixels of the longer side")]
 
