@@ -21,6 +21,7 @@ from active_indexing.images.inventory import inventory
 from active_indexing.index.code_index import Codec
 from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.integrations.c2pa_signing import Credentials, Signing
 from active_indexing.parallel.resources import device_for, threads_for
 from active_indexing.parallel.threads import one_core_per_operation
 from active_indexing.records import SourceImage
@@ -75,6 +76,7 @@ def release(
     pictures: Pictures | None = None,
     frozen: bool = True,
     wait: float = 0,
+    credentials: Credentials | None = None,
 ) -> StoreRelease:
     """Release images into a store, which is made when there is none.
 
@@ -85,6 +87,7 @@ def release(
         frozen: take descriptor, index, method and entries from a store that is there; otherwise they are
             those of ``config``, and refused when the store has others.
         wait: seconds to wait for another program that writes to the store.
+        credentials: who signs the released files (C2PA); ``None`` leaves them unsigned.
 
     Raises:
         StoreError: settings that do not fit the store, or a store that can't be used.
@@ -114,6 +117,7 @@ def release(
             settings=settings,
             threads=threads_for(config.workers),
             progress=config.verbose > 0,
+            sign=None if credentials is None else Signing(credentials, fitting.descriptor.fingerprint),
         )
 
 

@@ -30,6 +30,7 @@ LINES = (
     ("index",),
     ("activation", "store"),
     ("release", "evaluation", "query"),
+    ("integrations",),
     ("config", "service"),
     ("store_run", "passive_baseline"),
     ("pipeline", "api"),
@@ -67,6 +68,8 @@ DOORS = {
     "uvicorn": {"service"},
     "prometheus_client": {"service"},
     "sqlite3": {"store.database"},
+    "c2pa": {"integrations"},
+    "cryptography": {"integrations"},
     "PIL": {
         "images",
         "api.release",

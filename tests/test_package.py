@@ -19,7 +19,7 @@ from PIL import Image
 import active_indexing
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"gpu", "attacks", "models", "training", "report", "export", "service", "demo", "dev"}
+EXTRAS = {"gpu", "attacks", "models", "training", "report", "export", "service", "c2pa", "demo", "dev"}
 # Imported under a name that is not the project's.
 PROJECTS = {
     "PIL": "pillow",
@@ -27,6 +27,7 @@ PROJECTS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "prometheus_client": "prometheus-client",
+    "c2pa": "c2pa-python",
 }
 SOURCES = ("active_indexing", "pyproject.toml", "setup.py", "requirements.txt", "requirements-dev.txt",
            "README.md", "LICENSE", "MANIFEST.in")  # fmt: skip

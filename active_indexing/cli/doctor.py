@@ -25,6 +25,7 @@ OPTIONAL = {
     "pandas": "report",
     "skimage": "demo",
     "fastapi": "service",
+    "c2pa": "c2pa",
 }
 """Library to the extra that brings it."""
 

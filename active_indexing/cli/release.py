@@ -42,6 +42,13 @@ def add_parser(parser: Parser) -> None:
     parser.add_argument(
         "--wait", type=float, default=0, help="seconds to wait for another program that writes (default: 0)"
     )
+    parser.add_argument(
+        "--c2pa",
+        nargs=2,
+        type=Path,
+        metavar=("CERT", "KEY"),
+        help="sign the released files: chain of certificates and private key, PEM (docs/service.md)",
+    )
     for title, kind in (
         ("release", RunConfig),
         ("descriptor", DescriptorConfig),
@@ -60,14 +67,17 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError: settings that do not fit the store, or a store that can't be used.
         FileNotFoundError: no images.
+        MissingExtraError: --c2pa, and c2pa-python is not installed.
     """
+    from active_indexing.integrations.c2pa_signing import Credentials
     from active_indexing.store_run import FROZEN, release
 
     settings: dict[str, Any] = dict(vars(arguments))
-    store, wait, images = (settings.pop(name) for name in ("store", "wait", "images"))
+    store, wait, images, signer = (settings.pop(name) for name in ("store", "wait", "images", "c2pa"))
+    credentials = None if signer is None else Credentials.read(*signer)
     frozen = not _given(settings, FROZEN)
     config = configure(data_dir=images, output_dir=store, **settings)
-    outcome = release(config, store, frozen=frozen, wait=wait)
+    outcome = release(config, store, frozen=frozen, wait=wait, credentials=credentials)
     for path, reason in outcome.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     for path, row in outcome.removed:

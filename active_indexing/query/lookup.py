@@ -144,6 +144,19 @@ class Lookup:
         ids = self._search.candidates(described, self.config.candidates, nprobe or self.config.nprobe)
         return ranked(described, kinds, self.store.database.descriptors(ids), self.calibration.spread)
 
+    def likely(self, candidates: Sequence[Ranked]) -> list[Ranked]:
+        """Candidates that are a match or may be one, best first."""
+        judge = self._judge()
+        return [one for one in candidates if judge.verdict(one.score) != NO_MATCH]
+
+    def known_file(self, sha256: str) -> tuple[StoredImage, str] | None:
+        """The released image with these bytes, and what they are of it: its released file or its source."""
+        for column, which in (("released_sha256", "released file"), ("source_sha256", "source")):
+            row = self.store.database.find(column, sha256)
+            if row is not None and row.status == RELEASED:
+                return row, which
+        return None
+
     def views_of(self, srgb: np.ndarray) -> list[query_views.View]:
         """The views of a query that are looked at, (H, W, 3) uint8 sRGB."""
         return query_views.views_of(srgb) if self.config.views else [query_views.whole_view(srgb)]
@@ -182,14 +195,12 @@ class Lookup:
 
     def _very_file(self, name: str, sha256: str) -> Answer | None:
         """The answer to a file that is one of ours byte for byte; ``None`` for any other."""
-        for column in ("released_sha256", "source_sha256"):
-            row = self.store.database.find(column, sha256)
-            if row is not None and row.status == RELEASED:
-                judge = self._judge()
-                same = judge.found(Ranked(row.id, 1.0, 0.0, 0), row, str(row.path(self.store.folder)))
-                which = "released file" if column == "released_sha256" else "source"
-                return Answer(name, MATCH, best=same, view="file", reason=f"the very bytes of the {which}")
-        return None
+        known = self.known_file(sha256)
+        if known is None:
+            return None
+        row, which = known
+        same = self._judge().found(Ranked(row.id, 1.0, 0.0, 0), row, str(row.path(self.store.folder)))
+        return Answer(name, MATCH, best=same, view="file", reason=f"the very bytes of the {which}")
 
     def _with_rows(self, near: Sequence[Ranked]) -> list[tuple[Ranked, StoredImage]]:
         rows = {row.id: row for row in self.store.database.images([one.id for one in near])}

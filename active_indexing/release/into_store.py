@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from active_indexing.artefacts.atomic import remove_leftovers
+from active_indexing.artefacts.atomic import remove_leftovers, unlink
 from active_indexing.artefacts.identity import sha256_bytes, sha256_file
 from active_indexing.images import decoding
 from active_indexing.parallel.progress import progress_bar
@@ -17,8 +17,9 @@ from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.image import ImageReleaser
 from active_indexing.release.names import released_names
+from active_indexing.release.signing import Sign, SigningError
 from active_indexing.store.archive import RELEASED_FOLDER, Store, content_id, free_name
-from active_indexing.store.rows import RELEASED, NewImage, StoredImage
+from active_indexing.store.rows import RELEASED, Manifest, NewImage, StoredImage
 
 _MEASURED = {"id", "source", "released", "status", "reason", "width", "height", "psnr", "ssim", "linf"}
 
@@ -52,6 +53,7 @@ def release_into_store(
     settings: dict[str, Any],
     threads: int,
     progress: bool,
+    sign: Sign | None = None,
 ) -> StoreRelease:
     """Release what is new among some images; killed at any point, the same call completes it.
 
@@ -68,6 +70,7 @@ def release_into_store(
         settings: of the run, kept in the database.
         threads: images in work at the same time.
         progress: show a bar with an estimate.
+        sign: signs every file before its row is written.
     """
     outcome = StoreRelease()
     known = contents or {}
@@ -88,8 +91,17 @@ def release_into_store(
         if content is None and sha256_file(source.path) != sha256:
             return source.path, "it was changed while it was released; run the command again"
         path = store.folder / released.row.released
+        manifest = None
+        if sign is not None:
+            try:
+                manifest = sign(
+                    path, source.path if content is None else None, describe(decoding.read(path).srgb)
+                )
+            except SigningError as error:
+                unlink(path)  # nobody shall publish it unsigned
+                return source.path, f"it can't be signed: {error}"
         return source.path, new_image(
-            released.row, sha256, released.row.released, path, released.entries, describe
+            released.row, sha256, released.row.released, path, released.entries, describe, manifest
         )
 
     with progress_bar(total=len(todo), desc="release", unit="img", disable=not progress) as bar:
@@ -112,6 +124,7 @@ def new_image(
     path: Path,
     entries: np.ndarray,
     describe: Callable[[np.ndarray], np.ndarray],
+    manifest: Manifest | None = None,
 ) -> NewImage:
     """What the store is told of a released image; the file is read back for it.
 
@@ -122,6 +135,7 @@ def new_image(
         path: where the released file is now.
         entries: (K, D) float32 that the index will remember.
         describe: (H, W, 3) uint8 sRGB to (D,) float32.
+        manifest: that the file carries.
     """
     content = path.read_bytes()
     further = {name: getattr(row, name) for name in ManifestRow.columns() if name not in _MEASURED}
@@ -140,6 +154,7 @@ def new_image(
         quality=further | {"notes": row.reason},
         descriptor=describe(decoding.read_bytes(content).srgb),
         entries=entries,
+        manifest=manifest,
     )
 
 

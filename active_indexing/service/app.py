@@ -31,6 +31,8 @@ from active_indexing.service.schemas import (
     query_answer,
     scale_of,
 )
+from active_indexing.service.soft_binding import PREFIX as C2PA
+from active_indexing.service.soft_binding import add_soft_binding
 from active_indexing.service.tokens import ADMIN, TokenFile
 from active_indexing.service.uploads import FIELD, image_of
 from active_indexing.store.errors import StoreError
@@ -75,6 +77,7 @@ def create_app(engine: Engine, config: ServiceConfig, tokens: TokenFile) -> Fast
     app.state.metrics = Metrics(engine.store.database.count_released)
     _add_refusals(app)
     _add_routes(app)
+    add_soft_binding(app)
     add_pages(app)
     app.add_middleware(Guard, names=config.names)
     return app
@@ -90,11 +93,12 @@ def _add_refusals(app: FastAPI) -> None:
         told = Refusal(error.status_code, "http", f"{request.method} {request.url.path}: {error.detail}.")
         return JSONResponse(told.record(), error.status_code, error.headers)
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         told = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}."
-        return JSONResponse(Refusal(422, "parameter", told).record(), 422)
+        status = 400 if request.url.path.startswith(C2PA) else 422  # what their specification says
+        return JSONResponse(Refusal(status, "parameter", told).record(), status)
 
     async def unusable(_: Request, error: Exception) -> Response:
         LOG.error(str(error))

@@ -116,7 +116,33 @@ class Engine:
         Raises:
             Refusal: no readable image, too many pixels, or no core became free in time.
         """
-        return await self._in_turn(self._asking, lambda: self._ask(content))
+        return await self.work(lambda lookup: self._ask(lookup, content))
+
+    async def work(self, work: Callable[[Lookup], Done]) -> Done:
+        """Do something with the store as it is now, in the one thread that describes and searches.
+
+        Raises:
+            Refusal: no core became free in time, or what the work raises.
+        """
+
+        def on_the_newest() -> Done:
+            self._follow()
+            return work(self._lookup)
+
+        return await self._in_turn(self._asking, on_the_newest)
+
+    def decoded(self, content: bytes) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB of an image file.
+
+        Raises:
+            Refusal: no readable image, or too many pixels.
+        """
+        try:
+            return read_bytes(content, self._service.max_megapixels * 1_000_000).srgb
+        except TooManyPixels as error:
+            raise Refusal(413, "too_many_pixels", f"{error}; send a smaller copy of the image.") from None
+        except UnreadableImage as error:
+            raise Refusal(422, "unreadable", f"the image can't be read: {error}.") from None
 
     async def thumbnail(self, image_id: int, edge: int) -> bytes:
         """A small JPEG of a released image.
@@ -182,16 +208,9 @@ class Engine:
             raise
         return await asyncio.wrap_future(future)
 
-    def _ask(self, content: bytes) -> Asked:
-        self._follow()
-        most = self._service.max_megapixels * 1_000_000
-        try:
-            pixels = read_bytes(content, most).srgb
-        except TooManyPixels as error:
-            raise Refusal(413, "too_many_pixels", f"{error}; send a smaller copy of the image.") from None
-        except UnreadableImage as error:
-            raise Refusal(422, "unreadable", f"the image can't be read: {error}.") from None
-        answer = self._lookup.ask_decoded("image", pixels, content)
+    def _ask(self, lookup: Lookup, content: bytes) -> Asked:
+        pixels = self.decoded(content)
+        answer = lookup.ask_decoded("image", pixels, content)
         height, width = pixels.shape[:2]
         return Asked(answer, (height, width), self.scale(), self.notes)
 

@@ -42,9 +42,22 @@ async def image_of(request: Request, most: int, seconds: float) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not (kind.startswith("image/") or kind in ("application/octet-stream", "multipart/form-data")):
         raise Refusal(415, "content_type", f"the Content-Type is {kind or 'missing'}: {_EXPECTED}.")
+    body = await body_of(request, most, seconds)
+    content = await _form_file(request, body) if kind == "multipart/form-data" else body
+    if not content:
+        raise Refusal(400, "empty", f"the body holds no image: {_EXPECTED}.")
+    return content
+
+
+async def body_of(request: Request, most: int, seconds: float) -> bytes:
+    """The body of a request, whatever it is.
+
+    Raises:
+        Refusal: larger than ``most`` bytes, or not there after so many seconds.
+    """
     try:
         async with asyncio.timeout(seconds):
-            body = await _body(request, most)
+            return await _body(request, most)
     except TimeoutError:
         told = (
             f"the upload took more than {seconds:g} s; try again on a faster line, or send a smaller image."
@@ -52,10 +65,6 @@ async def image_of(request: Request, most: int, seconds: float) -> bytes:
         raise Refusal(408, "slow_upload", told, {"Connection": "close"}) from None
     except ClientDisconnect:
         raise Refusal(400, "disconnected", "the client went away before the image had come.") from None
-    content = await _form_file(request, body) if kind == "multipart/form-data" else body
-    if not content:
-        raise Refusal(400, "empty", f"the body holds no image: {_EXPECTED}.")
-    return content
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from active_indexing.store.errors import StoreError
-from active_indexing.store.schema import ENDINGS, SCHEMA, VERSION
+from active_indexing.store.schema import ENDINGS, MANIFESTS, SCHEMA, VERSION
 
 BUSY_SECONDS = 60
 """A commit waits so long for another one, of ``verify`` beside a release, before it gives up."""
@@ -147,6 +147,7 @@ class Connection:
         if writable:
             for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
                 self.rows_of(f"PRAGMA {pragma}")
+            self.rows_of(MANIFESTS)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -12,6 +12,19 @@ RELEASED = "released"
 REMOVED = "removed"
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """Content Credentials of a released file, which its copies have lost.
+
+    Attributes:
+        id: of the active manifest, ``urn:c2pa:...``.
+        content: the C2PA manifest store (JUMBF), as it lies in the file.
+    """
+
+    id: str
+    content: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class NewImage:
     """A released image that is on the disk and waits for its row.
@@ -32,6 +45,7 @@ class NewImage:
         quality: further columns of the manifest, JSON-serialisable.
         descriptor: (D,) float32 of the released file, unit norm.
         entries: (K, D) float32, what the index remembers.
+        manifest: of a file that was signed.
     """
 
     id: int
@@ -48,6 +62,7 @@ class NewImage:
     descriptor: np.ndarray
     entries: np.ndarray
     quality: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,19 @@ FILE_NAME = "store.sqlite"
 ENDINGS = ("", "-journal", "-wal", "-shm")
 """Of the files that SQLite keeps a database in."""
 
-SCHEMA = """
+MANIFESTS = """
+CREATE TABLE IF NOT EXISTS manifests (
+    seq INTEGER PRIMARY KEY REFERENCES images (seq),
+    manifest TEXT NOT NULL UNIQUE,
+    sha256 TEXT NOT NULL CHECK (length(sha256) = 64),
+    content BLOB NOT NULL
+)
+"""
+"""C2PA manifest stores of released files that were signed. It came after version 1 and changes nothing of it:
+a store that has none gets it when it is opened for writing, and is read without it."""
+
+SCHEMA = (
+    """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE runs (run INTEGER PRIMARY KEY, started_at TEXT NOT NULL, settings TEXT NOT NULL);
 CREATE TABLE images (
@@ -33,3 +45,6 @@ CREATE TABLE descriptors (seq INTEGER PRIMARY KEY REFERENCES images (seq), float
 CREATE TABLE failures (run INTEGER NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE checks (seq INTEGER PRIMARY KEY, checked_at REAL NOT NULL, damage TEXT NOT NULL);
 """
+    + MANIFESTS
+    + ";"
+)

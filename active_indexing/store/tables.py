@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.store.database import Connection
 from active_indexing.store.rows import RELEASED, REMOVED, NewImage, StoredImage
 
@@ -75,6 +76,10 @@ class Database(Connection):
                 vectors = np.concatenate([image.descriptor[None], image.entries]).astype("<f2")
                 connection.execute("INSERT INTO codes VALUES (?, ?)", (seq, code.tobytes()))
                 connection.execute("INSERT INTO descriptors VALUES (?, ?)", (seq, vectors.tobytes()))
+                if image.manifest is not None:
+                    content = image.manifest.content
+                    kept = (seq, image.manifest.id, sha256_bytes(content), content)
+                    connection.execute("INSERT INTO manifests VALUES (?, ?, ?, ?)", kept)
 
     def remove(self, image_id: int) -> StoredImage | None:
         """Take codes, descriptors and name of an image away; ``None`` without a released image of this id.
@@ -90,7 +95,7 @@ class Database(Connection):
                 "UPDATE images SET status = ?, removed_at = ?, name_key = NULL WHERE seq = ?",
                 (REMOVED, now(), row.seq),
             )
-            for table in ("codes", "descriptors", "checks"):
+            for table in ("codes", "descriptors", "checks", "manifests"):
                 connection.execute(f"DELETE FROM {table} WHERE seq = ?", (row.seq,))
             connection.execute(
                 "INSERT INTO meta VALUES ('removals', '1') "

@@ -18,6 +18,7 @@ from active_indexing.store import cache, remedies
 from active_indexing.store.archive import BASE_INDEX, STRANGERS, TRAINED_INDEX, Store
 from active_indexing.store.errors import StoreError
 from active_indexing.store.leftovers import leftovers
+from active_indexing.store.manifests import is_whole
 from active_indexing.store.rows import RELEASED, StoredImage
 
 NOTED_AT_ONCE = 100
@@ -99,7 +100,8 @@ def verify(
         if max_duration is not None and time.time() - begun > max_duration:
             result.left = len(todo) - done
             break
-        found = [*file_damage(store, row), *(vector_damage(store, row) if codes_known else ())]
+        found = [*file_damage(store, row), *manifest_damage(store, row)]
+        found += vector_damage(store, row) if codes_known else ()
         result.damage += found
         result.checked += 1
         noted.append((row.seq, time.time(), "; ".join(each.how for each in found)))
@@ -143,6 +145,12 @@ def file_damage(store: Store, row: StoredImage) -> Iterator[Damage]:
     if how:
         remedy = f"put {path} back from a copy; its SHA-256 is {row.released_sha256}"
         yield Damage(_name(row), how, remedy)
+
+
+def manifest_damage(store: Store, row: StoredImage) -> Iterator[Damage]:
+    """Damage of the Content Credentials that the store keeps of an image."""
+    if not is_whole(store.database, row.seq):
+        yield Damage(_name(row), "its C2PA manifest has changed", "put the database back from a copy")
 
 
 def vector_damage(store: Store, row: StoredImage) -> Iterator[Damage]:

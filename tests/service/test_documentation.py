@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi", reason="pip install 'active-indexing[service]' brings it")
+pytest.importorskip("c2pa", reason="pip install 'active-indexing[c2pa]' brings it")
 
 from active_indexing.cli import main
 from active_indexing.service.schemas import QueryAnswer
 from active_indexing.service.tokens import read_tokens
 from tests.conftest import Toy
+from tests.integrations.certificates import written
 from tests.service.test_serving import running
 from tests.service.worlds import client_of, copy_of, filled
 from tests.store.worlds import some
@@ -48,7 +50,7 @@ def test_every_command_works_in_its_order(
     some(toy, tmp_path / "photos", slice(20, 22))
     (tmp_path / "found.png").write_bytes(copy_of(toy, 20))
     monkeypatch.chdir(tmp_path)
-    (release, serve), ask, tokens, to_others = BLOCKS[0].splitlines(), *BLOCKS[1:]
+    (release, serve), ask, tokens, to_others, signed = BLOCKS[0].splitlines(), *BLOCKS[1:]
     assert main.main(shlex.split(release)[1:]) == 0
     assert "2 released into archive" in capsys.readouterr().out
     program, command, store, *flags = shlex.split(serve)
@@ -65,6 +67,14 @@ def test_every_command_works_in_its_order(
         assert '"images":22' in told
         assert re.search(r"^newsroom +read ", told.partition("}}")[2].replace("}", "}\n"), re.MULTILINE)
         assert told.endswith("newsroom is refused from now on.\n")
+        written(tmp_path)
+        some(toy, tmp_path / "more", slice(23, 24))
+        (tmp_path / "stripped.png").write_bytes(copy_of(toy, 23))
+        sign, find = signed.splitlines()
+        assert main.main(shlex.split(sign)[1:]) == 0
+        (match, *_) = json.loads(in_shell(find.replace(LOCAL, service.address), tmp_path))["matches"]
+        assert match["manifestId"].startswith("urn:c2pa:")
+        capsys.readouterr()
     assert read_tokens(tmp_path / store / "tokens.json") == []
     assert main.main(shlex.split(to_others)[1:]) == 2, "the token was revoked"
     assert "make one first: active-indexing token archive add NAME" in capsys.readouterr().err
@@ -76,7 +86,7 @@ def test_the_answer_that_is_shown_has_the_fields_of_an_answer() -> None:
 
 
 def test_every_refusal_is_in_the_table() -> None:
-    raised = {("429", "busy")}  # has a function of its own
+    raised = {("429", "busy"), ("422", "parameter")}  # by a function of its own; 400 elsewhere
     for path in (ROOT / "active_indexing" / "service").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
