@@ -33,9 +33,7 @@ from active_indexing.cli.published_flags import (
 )
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.training.config import TrainingConfig, TrainingImages
-from active_indexing.training.objectives.interface import ObjectiveSettings
-from active_indexing.training.objectives.patches import PatchContrastConfig
-from active_indexing.training.objectives.relational import RDCDConfig
+from active_indexing.training.recipes.changes import FLAGS, with_patches, with_terms
 from active_indexing.training.recipes.registry import (
     BASE_LEARNING_RATES,
     RECIPES,
@@ -69,6 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"{', '.join(RECIPES)}, or module:name of your own (default: %(default)s)",
     )
     parser.add_argument("--source", action="append", required=True, help="training images; may be repeated")
+    parser.add_argument("--support", help="images that match nothing, in the same form (vit4icd_stage2a on)")
+    parser.add_argument(
+        "--pairs", help="images that match, named <pair>_<anything>, in the same form (vit4icd_stage3)"
+    )
     parser.add_argument("--validation", help="held-out images, in the same form (IMAGES is not used)")
     parser.add_argument(
         "--output_dir", "--output_path", type=Path, required=True, help="checkpoint, log, descriptor"
@@ -76,8 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", type=Path, help="weights of the teacher; *.onnx is run by onnxruntime")
     parser.add_argument("--teacher_name", help="what the weights are, as --model_name of main.py")
     parser.add_argument("--teacher_size", type=int, help="its input size in pixels (default: its own)")
-    parser.add_argument("--teacher_dim", type=int, help="length of its features (recipe rdcd; default: 512)")
-    parser.add_argument("--start", type=Path, help="descriptor file whose weights to begin with")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="weights to begin with: a descriptor file, a checkpoint.pt, a trunk of torchvision or timm",
+    )
     parser.add_argument(
         "--fit_head",
         action=argparse.BooleanOptionalAction,
@@ -100,10 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="for 256 images, scaled with the batch (sscd_*: 0.3; rdcd: 1)",
     )
     parser.add_argument("--weight_decay", type=float, help="default: the recipe's")
-    parser.add_argument(
-        "--entropy_weight", type=float, help="of the entropy term; 0 leaves it out (default: the recipe's)"
-    )
-    parser.add_argument("--infonce_temperature", type=float, help="of the contrast (default: the recipe's)")
+    _add_terms(parser)
     parser.add_argument(
         "--copynce",
         type=float,
@@ -137,6 +139,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    """Weights and temperatures of the terms of recipes that have them."""
+    for flag, kind, text in (
+        ("entropy_weight", float, "of the entropy term; 0 leaves it out"),
+        ("infonce_temperature", float, "of the contrast of sscd_*, kd_icd and default*"),
+        ("kd_lambda", float, "weight of kd_icd's distillation, published 0.1"),
+        ("teacher_dim", int, "length of the teacher's features, of rdcd"),
+        ("moco_lambda", float, "weight of rdcd's contrast"),
+        ("kld_lambda", float, "weight of rdcd's distillation"),
+        ("hn_lambda", float, "weight of rdcd's hard negatives within its contrast"),
+        ("temp", float, "temperature of rdcd's contrast"),
+        ("m", float, "momentum of rdcd's slow network"),
+        ("queue_size", int, "rows of the queues of kd_icd and rdcd"),
+        ("classes", int, "identities of vit4icd_*, at least those of the images"),
+    ):
+        parser.add_argument(f"--{flag}", type=kind, help=f"{text} (default: the recipe's)")
+
+
 def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun]:
     """What the flags ask for.
 
@@ -162,16 +182,18 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
         "weight_decay": arguments.weight_decay,
     }
     config = replace(config, **{name: value for name, value in changes.items() if value is not None})
-    config = replace(config, objective=_with_loss(config.objective, arguments))
-    if arguments.teacher_dim is not None:
-        config = replace(config, objective=_with_teacher_dim(config.objective, arguments.teacher_dim))
-    config = replace(config, objective=_with_patches(config.objective, arguments))
+    terms = {flag: getattr(arguments, flag) for flag in FLAGS}
+    objective = with_terms(config.objective, terms, arguments.recipe)
+    objective = with_patches(objective, arguments.copynce, arguments.copynce_layer)
+    config = replace(config, objective=objective)
     return replace(config, schedule=schedule, seed=arguments.seed), TrainingRun(
         output_dir=arguments.output_dir,
         sources=sources,
         teacher=_teacher(arguments),
         start=arguments.start,
         fit_head=arguments.fit_head,
+        support=parse_source(arguments.support) if arguments.support else None,
+        pairs=parse_source(arguments.pairs) if arguments.pairs else None,
         validation=parse_source(arguments.validation) if arguments.validation else None,
         processes=arguments.processes,
         threads=arguments.threads,
@@ -188,52 +210,6 @@ def _learning_rate(arguments: argparse.Namespace, batch: int) -> float | None:
     if base is None:
         base = BASE_LEARNING_RATES.get(arguments.recipe)
     return None if base is None else scaled_learning_rate(base, batch)
-
-
-def _with_loss(objective: ObjectiveSettings, arguments: argparse.Namespace) -> ObjectiveSettings:
-    """The same objective with the terms that the flags change.
-
-    Raises:
-        ValueError: if it has no such terms.
-    """
-    given = {"temperature": arguments.infonce_temperature, "entropy_weight": arguments.entropy_weight}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return objective
-    if not hasattr(objective, "loss"):
-        raise ValueError(
-            f"--entropy_weight and --infonce_temperature belong to SSCD's loss, and the recipe "
-            f"{arguments.recipe} has another one; leave them out."
-        )
-    return replace(objective, loss=replace(objective.loss, **given))  # type: ignore[type-var]  # a dataclass
-
-
-def _with_teacher_dim(objective: ObjectiveSettings, teacher_dim: int) -> ObjectiveSettings:
-    """The same objective for a teacher of this length.
-
-    Raises:
-        ValueError: if it has no head of that length.
-    """
-    if not isinstance(objective, RDCDConfig):
-        raise ValueError("--teacher_dim is for the recipe rdcd; kd_icd takes the teacher's length as --dim.")
-    return replace(objective, teacher_dim=teacher_dim)
-
-
-def _with_patches(objective: ObjectiveSettings, arguments: argparse.Namespace) -> ObjectiveSettings:
-    """The same objective with a contrast of patches beside it, or with another one if it has one already.
-
-    Raises:
-        ValueError: if a layer is named and no contrast asked for.
-    """
-    given = {"weight": arguments.copynce, "layer": arguments.copynce_layer}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return objective
-    if isinstance(objective, PatchContrastConfig):
-        return replace(objective, **given)
-    if arguments.copynce is None:
-        raise ValueError("--copynce_layer says where patches come from; give --copynce WEIGHT with it.")
-    return PatchContrastConfig(base=objective, **given)
 
 
 def _teacher(arguments: argparse.Namespace) -> DescriptorConfig | None:

@@ -77,8 +77,6 @@ EXTRACT_FTS: Mapping[str, str] = {
 }
 """Of ``extract_fts.py``."""
 
-_OWN_RECIPE = "give --recipe module:name with settings of your own, see docs/extending.md"
-
 TRAIN_DESCRIPTOR: Mapping[str, str] = {
     # SSCD's train.py
     "train_dataset_path": "give --source FOLDER:EDGE:IMAGES",
@@ -107,12 +105,6 @@ TRAIN_DESCRIPTOR: Mapping[str, str] = {
     "kd_dim": "give --teacher_dim",
     "moco": ALWAYS,
     "kld": ALWAYS,
-    "moco_lambda": _OWN_RECIPE,
-    "kld_lambda": _OWN_RECIPE,
-    "hn_lambda": _OWN_RECIPE,
-    "queue_size": _OWN_RECIPE,
-    "temp": _OWN_RECIPE,
-    "m": _OWN_RECIPE,
 }
 """Of ``train_descriptor.py``."""
 
@@ -126,8 +118,10 @@ BACKBONE_WORDS: Mapping[str, str] = {
     "TV_EFFICIENTNET_B0": "efficientnet_b0",
     "TV_MOBILENETV3": "mobilenet_v3_large",
     "TIMM_MOBILEVIT_S": "mobilevit_s",
+    "TV_REGNET_X": "regnetx_008",
+    "TV_REGNET_Y": "regnety_008_tv",
 }
-"""Of ``--backbone`` of a training: SSCD's and kd_icd's names of trunks, but for kd_icd's RegNets."""
+"""Of ``--backbone`` of a training: SSCD's and kd_icd's names of trunks."""
 
 LOSS_WORDS: Mapping[str, str] = {"mse": "l2"}
 """Of ``--loss_f``: in the published program every word but cossim is the squared distance."""

@@ -23,6 +23,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)
 
 
+def grey_pixels(pixels: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) with the grey of each pixel in all three channels."""
+    luma = pixels.new_tensor(LUMA)[:, None, None]
+    return (pixels * luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize and normalisation of one descriptor; a picklable, differentiable function of pixels.
@@ -110,8 +116,7 @@ class Preprocessing:
         if size != (height, width):
             batch = self.resized(batch, size)
         if self.grey:
-            luma = batch.new_tensor(LUMA)[:, None, None]
-            batch = (batch * luma).sum(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+            batch = grey_pixels(batch)
         if self.interpolation == "bicubic":
             batch = batch.clamp(0, 1)
         mean = batch.new_tensor(self.mean)[:, None, None]

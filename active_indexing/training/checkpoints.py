@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.artefacts.identity import fingerprint
+from active_indexing.descriptors.networks.architectures import GeM
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.descriptors.weights.descriptor_file import Head, write_descriptor_file
 from active_indexing.training.config import TrainingConfig
@@ -25,6 +26,8 @@ FIRST_FORMAT = "active_indexing.training/1"  # SSCD's objective alone, which kee
 # May differ between a checkpoint and the run that resumes it: they end or export a training, and a plateau
 # is prolonged with a later decay.
 FREE = ("schedule", "sizes", "test_size")
+# Came after the first checkpoints of this format, which are of trainings with these defaults.
+LATER = {"instances": 0, "spare_vectors": False, "eval_mode": False, "grey": False}
 
 
 class Parts(NamedTuple):
@@ -45,15 +48,21 @@ class Parts(NamedTuple):
 
 def recipe_fingerprint(config: TrainingConfig) -> str:
     """Names the settings that a resumed run must share."""
-    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    settings = _fixed(config)
     return fingerprint(settings | {"objective_type": type(config.objective).__name__})
+
+
+def _fixed(config: TrainingConfig) -> dict[str, Any]:
+    """Settings that a resumed run must share, by name."""
+    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    return {key: value for key, value in settings.items() if key not in LATER or value != LATER[key]}
 
 
 def first_recipe_fingerprint(config: TrainingConfig) -> str | None:
     """The same of checkpoints of the first format, which had SSCD's two settings beside the others."""
     if not isinstance(config.objective, SSCDConfig):
         return None
-    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    settings = _fixed(config)
     if not config.sync_bn:
         del settings["sync_bn"]  # absent from older checkpoints, which did not have it
     objective = settings.pop("objective")
@@ -128,7 +137,9 @@ def export_descriptor(path: Path, config: TrainingConfig, average: WeightAverage
     """
     trained = config.objective.build_network(config.backbone, config.dim, config.gem_p)
     trained.load_state_dict(average.state)
-    head = Head(backbone=config.backbone, dim=config.dim, gem_p=config.gem_p)
+    deployed = config.objective.deployed(trained)
+    pooling = next((module.p for module in deployed.modules() if isinstance(module, GeM)), config.gem_p)
+    head = Head(backbone=config.backbone, dim=config.dim, gem_p=pooling)
     mean, std = (config.mean,) * 3, (config.std,) * 3
-    preprocessing = Preprocessing(config.test_size, mean=mean, std=std)
-    write_descriptor_file(path, config.objective.deployed(trained), head, preprocessing)
+    preprocessing = Preprocessing(config.test_size, mean=mean, std=std, grey=config.grey)
+    write_descriptor_file(path, deployed, head, preprocessing)

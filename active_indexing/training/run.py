@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,19 +13,19 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from torch import nn
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.descriptors.config import DescriptorConfig
-from active_indexing.descriptors.weights.checkpoints import read_checkpoint
-from active_indexing.descriptors.weights.descriptor_file import is_descriptor_file, parse_descriptor_file
 from active_indexing.training.checkpoints import export_descriptor
 from active_indexing.training.config import TrainingConfig, TrainingImages
 from active_indexing.training.data.batches import Batches, open_banks
 from active_indexing.training.data.image_arrays import ImageArray
+from active_indexing.training.data.side_images import SideBatches
 from active_indexing.training.distributed import collectives
+from active_indexing.training.objectives.interface import Objective
 from active_indexing.training.preparation import ROWS, fit_head, make_rows
+from active_indexing.training.start import started_network
 from active_indexing.training.teachers import load_teacher
 from active_indexing.training.trainer import Trainer, build_trainer, train
 from active_indexing.training.validation import validate
@@ -40,8 +41,10 @@ class TrainingRun:
         output_dir: for banks, checkpoint, log and the descriptor.
         sources: training images.
         teacher: of a distillation; a path that ends in ``.onnx`` is an ONNX file.
-        start: a descriptor file whose weights to begin with; ``None`` draws them.
+        start: file whose weights to begin with, see :func:`started_network`; ``None`` draws them.
         fit_head: fit the last layer of ``start`` to the teacher's rows, where the objective has them.
+        support: images that match nothing, for objectives that ask for them.
+        pairs: images that match two by two, by their names, for objectives that ask for them.
         validation: held-out images; ``None`` validates nothing.
         processes: on this machine: GPUs, or CPU cores. Their batches add up.
         threads: of each process; 0 leaves it to torch.
@@ -56,6 +59,8 @@ class TrainingRun:
     teacher: DescriptorConfig | None = None
     start: Path | None = None
     fit_head: bool = True
+    support: TrainingImages | None = None
+    pairs: TrainingImages | None = None
     validation: TrainingImages | None = None
     processes: int = 1
     threads: int = 0
@@ -67,6 +72,13 @@ class TrainingRun:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("a training needs at least one source of images.")
+        named: dict[str, Path] = {}
+        for source in (*self.sources, self.validation, self.support, self.pairs):
+            if source and named.setdefault(source.path.stem, source.path) != source.path:
+                raise ValueError(
+                    f"{source.path} and {named[source.path.stem]} have one name, by which their images are "
+                    "kept; rename one of them."
+                )
         for name in ("processes", "log_steps", "validation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -85,8 +97,9 @@ def run(config: TrainingConfig, run_config: TrainingRun) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     # Decoded here, once, before the processes share the arrays.
     open_banks(run_config.sources, out / "banks")
-    if run_config.validation:
-        open_banks((run_config.validation,), out / "banks")
+    for source in (run_config.validation, run_config.support, run_config.pairs):
+        if source:
+            open_banks((source,), out / "banks")
     _make_rows(config, run_config)
     write_json(out / SETTINGS, {"training": asdict(config), "run": asdict(run_config)})
     if run_config.processes == 1:
@@ -136,23 +149,45 @@ def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device
     out = run_config.output_dir
     banks = open_banks(run_config.sources, out / "banks")
     counts = [source.images for source in run_config.sources]
-    batches = Batches(banks, counts, config.seed, collectives.world_size())
+    batches = Batches(banks, counts, config.seed, collectives.world_size(), config.instances)
     held_out = open_banks((run_config.validation,), out / "banks")[0] if run_config.validation else None
     trainer = _trainer(config, run_config, banks, device)
+    side = _side(run_config, trainer.objective, config.seed)
     if (out / CHECKPOINT).exists():
         trainer.resume(out / CHECKPOINT)
     if collectives.rank() == 0:
-        _lead(trainer, batches, run_config, held_out)
+        _lead(trainer, train(trainer, batches, side), run_config, held_out)
     else:
-        for _ in train(trainer, batches):
+        for _ in train(trainer, batches, side):
             pass
+
+
+def _side(run_config: TrainingRun, objective: Objective, seed: int) -> SideBatches:
+    """Images beside the views, exactly where they are of use.
+
+    Raises:
+        ValueError: if some are missing, or have no use.
+    """
+    found: dict[str, Batches] = {}
+    for name, instances in (("support", 0), ("pairs", 2)):
+        source, wanted = getattr(run_config, name), getattr(objective, f"wants_{name}")
+        if wanted != (source is not None):
+            raise ValueError(
+                f"this recipe {'needs' if wanted else 'has no use for'} --{name}; "
+                f"{'give it' if wanted else 'leave it out'}."
+            )
+        if source is not None:
+            banks = open_banks((source,), run_config.output_dir / "banks")
+            world = collectives.world_size()
+            found[name] = Batches(banks, [source.images], seed, world, instances)
+    return SideBatches(**found)
 
 
 def _trainer(
     config: TrainingConfig, run_config: TrainingRun, banks: list[ImageArray], device: torch.device
 ) -> Trainer:
     """At step 0, with its teacher or the teacher's rows."""
-    start = _started(config, run_config)
+    start = started_network(config, run_config.start) if run_config.start else None
     if not config.objective.wants_rows:
         teacher = load_teacher(run_config.teacher, device) if run_config.teacher else None
         return build_trainer(config, device, teacher=teacher, start=start)
@@ -164,33 +199,17 @@ def _trainer(
     return trainer
 
 
-def _started(config: TrainingConfig, run_config: TrainingRun) -> nn.Module | None:
-    """The network of the file to begin with.
-
-    Raises:
-        ValueError: if the file holds another architecture than the recipe's.
-    """
-    if run_config.start is None:
-        return None
-    content = read_checkpoint(run_config.start)
-    if not is_descriptor_file(content):
-        raise ValueError(f"{run_config.start} is no descriptor file of this program; check --start.")
-    network, head, _ = parse_descriptor_file(content, run_config.start)
-    wanted = (config.backbone, config.dim, config.gem_p)
-    if (head.backbone, head.dim, head.gem_p) != wanted:
-        raise ValueError(
-            f"{run_config.start} is a {head.backbone} with {head.dim} values and p = {head.gem_p:g}; "
-            f"the recipe trains a {wanted[0]} with {wanted[1]} values and p = {wanted[2]:g}."
-        )
-    return network
-
-
-def _lead(trainer: Trainer, batches: Batches, run_config: TrainingRun, held_out: ImageArray | None) -> None:
+def _lead(
+    trainer: Trainer,
+    steps: Iterator[dict[str, float]],
+    run_config: TrainingRun,
+    held_out: ImageArray | None,
+) -> None:
     """The first process also shows progress, logs, validates, saves and exports."""
     out, total = run_config.output_dir, trainer.config.schedule.steps
     saved, log = time.monotonic(), _Log(out / LOG)
     bar = tqdm(total=total, initial=trainer.step, unit="step", desc="training", disable=None)
-    for values in train(trainer, batches):
+    for values in steps:
         log.add(values)
         bar.update()
         last = trainer.step == total

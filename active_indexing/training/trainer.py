@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from active_indexing.seeding import torch_generator_for
+from active_indexing.seeding import seed_for, torch_generator_for
 from active_indexing.training.augmentations.registry import build_edits
 from active_indexing.training.augmentations.traces import PixelTrace
 from active_indexing.training.augmentations.views import ViewMaker
 from active_indexing.training.checkpoints import Parts, load_checkpoint, save_checkpoint
 from active_indexing.training.config import TrainingConfig
 from active_indexing.training.data.batches import Batch, Batches
+from active_indexing.training.data.side_images import SideBatches
 from active_indexing.training.distributed import collectives
 from active_indexing.training.distributed.batch_norm import synchronise_batch_norms
 from active_indexing.training.objectives.contrastive import Views
@@ -26,6 +28,7 @@ from active_indexing.training.optimization.schedules import size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
 
 SGD_MOMENTUM = 0.9  # of RDCD
+NOTHING_BESIDE = SideBatches()
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Trainer:
     def student(self) -> Student:
         """The current network, as objectives call it."""
         config = self.config
-        return Student(self.network, config.mean, config.std, config.half_precision)
+        return Student(self.network, config.mean, config.std, config.half_precision, config.grey)
 
     @property
     def _parts(self) -> Parts:
@@ -109,30 +112,38 @@ def _optimizer(config: TrainingConfig, network: nn.Module) -> Optimizer:
         return lars(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     if config.optimizer == "sgd":
         rate, decay = config.learning_rate, config.weight_decay
-        return torch.optim.SGD(parameters, lr=rate, momentum=SGD_MOMENTUM, weight_decay=decay)
+        groups = _groups(parameters, decay) if config.spare_vectors else parameters
+        return torch.optim.SGD(groups, lr=rate, momentum=SGD_MOMENTUM, weight_decay=decay)
+    return torch.optim.AdamW(_groups(parameters, config.weight_decay), lr=config.learning_rate)
+
+
+def _groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Weights, which decay, and biases and batch norms, which do not."""
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
 
 
-def train(trainer: Trainer, batches: Batches) -> Iterator[dict[str, float]]:
+def train(
+    trainer: Trainer, batches: Batches, side: SideBatches = NOTHING_BESIDE
+) -> Iterator[dict[str, float]]:
     """Steps from ``trainer.step`` to the end of the schedule; yields what to log after each."""
     while trainer.step < trainer.config.schedule.steps:
-        yield train_step(trainer, batches.at(trainer.step, collectives.rank()))
+        yield train_step(trainer, batches.at(trainer.step, collectives.rank()), side)
 
 
-def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
+def train_step(
+    trainer: Trainer, batches: list[Batch], side: SideBatches = NOTHING_BESIDE
+) -> dict[str, float]:
     """One update of the weights.
 
     Args:
         trainer: changed.
         batches: this process's images, by source.
+        side: images beside them.
 
     Returns:
         Scalars to log.
@@ -152,9 +163,13 @@ def train_step(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
         trainer.device,
         traced=trainer.objective.traces,
     )
-    trainer.network.train()
-    made = StepViews(pixels, views, step, generator, coordinates)
-    loss, log = trainer.objective.loss(trainer.student, made)
+    trainer.network.train(not config.eval_mode)
+    beside = side.at(step, collectives.rank(), size, trainer.device)
+    made = StepViews(pixels, views, step, generator, coordinates, beside)
+    with torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else []):
+        # What networks draw themselves, such as dropped paths, is a function of the step too.
+        torch.manual_seed(seed_for(config.seed, step, f"network {collectives.rank()}"))
+        loss, log = trainer.objective.loss(trainer.student, made)
     trainer.optimizer.zero_grad()
     loss.backward()
     _update(trainer)

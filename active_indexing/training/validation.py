@@ -50,5 +50,4 @@ def validate(trainer: Trainer, bank: ImageArray, size: int) -> dict[str, float]:
 
 @torch.inference_mode()
 def _describe(trainer: Trainer, network: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    inputs = (pixels - trainer.config.mean) / trainer.config.std
-    return F.normalize(network(inputs.contiguous(memory_format=torch.channels_last)).float(), dim=1)
+    return F.normalize(network(trainer.student.inputs(pixels)).float(), dim=1)

@@ -140,3 +140,48 @@ def copy_nce(queries, references, weights, scale):
         found = softmax([scale * dot(query, reference) for reference in references])
         total -= sum(weight * math.log(share) for weight, share in zip(row, found, strict=True))
     return total / len(queries)
+
+
+def margin_cross_entropy(features, classes, labels, scale, margin):
+    """-log of the share of the own class among scaled cosines, the own one less the margin; mean."""
+    total = 0.0
+    for feature, label in zip(features, labels, strict=True):
+        cosines = [dot(feature, row) / math.sqrt(dot(row, row)) for row in classes]
+        cosines[label] -= margin
+        total -= math.log(softmax([scale * cosine for cosine in cosines])[label])
+    return total / len(features)
+
+
+def distance(first, second):
+    return math.sqrt(sum((a - b) ** 2 for a, b in zip(first, second, strict=True)))
+
+
+def nearest_negative(rows, images):
+    """Squared distance to the nearest row of another image, mean over the rows that have one."""
+    found = [
+        min(distance(row, other) ** 2 for k, other in enumerate(rows) if images[k] != images[i])
+        for i, row in enumerate(rows)
+        if len(set(images)) > 1
+    ]
+    return sum(found) / len(found) if found else 0.0
+
+
+class CrossBatchMemory:
+    """Contrast with a memory of the last rows, the batch among them; one pair at a time."""
+
+    def __init__(self, rows, positive_margin, negative_margin):
+        self.rows, self.margins, self.memory = rows, (positive_margin, negative_margin), []
+
+    def step(self, anchors, images):
+        self.memory = [*self.memory, *zip(anchors, images, strict=True)][-self.rows :]
+        pulled, pushed = [], []
+        for anchor, image in zip(anchors, images, strict=True):
+            for row, shown in self.memory:
+                if row is anchor:
+                    continue
+                apart = distance(anchor, row)
+                if shown == image:
+                    pulled.append(max(apart - self.margins[0], 0))
+                else:
+                    pushed.append(max(self.margins[1] - apart, 0))
+        return [sum(terms) / max(1, sum(term > 0 for term in terms)) for terms in (pulled, pushed)]

@@ -73,9 +73,8 @@ def test_published_flags_change_the_recipe(script):
     assert config.objective.mixing == RECIPES["sscd_mixup"].objective.mixing
     assert (config.backbone, config.dim, config.gem_p) == ("resnext101_32x4d", 64, 2)
     assert (config.weight_decay, config.sync_bn) == (0, False)
-    with pytest.raises(
-        ValueError, match="--infonce_temperature belong to SSCD's loss, and the recipe rdcd has"
-    ):
+    wanted = "--entropy_weight is a term that the recipe rdcd does not have; leave it out"
+    with pytest.raises(ValueError, match=wanted):
         chosen(script, "--recipe rdcd --source a:64:8 --entropy_weight 10")
 
 
@@ -126,7 +125,7 @@ def test_flags_name_a_teacher_a_start_and_another_student(script):
     assert config.objective == RDCDConfig(teacher_dim=64)
     assert run.teacher == DescriptorConfig(model_path=Path("t.onnx"), resize_size=160)
     assert (run.start, run.fit_head) == (Path("s.pt"), False)
-    with pytest.raises(ValueError, match="--teacher_dim is for the recipe rdcd"):
+    with pytest.raises(ValueError, match="--teacher_dim is a term that the recipe kd_icd does not have"):
         script.settings(script.build_parser().parse_args([*flags.split(), "--recipe", "kd_icd"]))
 
 
@@ -141,3 +140,44 @@ def test_a_contrast_of_patches_is_added_to_any_recipe_or_changed_where_there_is_
         chosen(script, "--source a:64:8 --copynce_layer layer3")
     with pytest.raises(ValueError, match="a mixed view shows two images"):
         chosen(script, "--recipe kd_icd --source a:64:8 --copynce 5")
+
+
+def test_the_weights_of_rdcd_and_kd_icd_are_the_published_flags(script):
+    flags = "--moco_lambda 0.1 --kld_lambda 2 --hn_lambda 4 --temp 0.1 --m 0.9 --queue_size 100"
+    config = chosen(script, f"--recipe rdcd --source a:64:8 {flags}")
+    weights = {"contrast_weight": 0.1, "relation_weight": 2.0, "hard_negative_weight": 4.0}
+    assert config.objective == RDCDConfig(temperature=0.1, momentum=0.9, queue_rows=100, **weights)
+    kd = chosen(script, "--recipe kd_icd --source a:64:8 --kd_lambda 0.5 --queue_size 7 --entropy_weight 30")
+    assert (kd.objective.weight, kd.objective.queue_rows, kd.objective.loss.entropy_weight) == (0.5, 7, 30)
+    for recipe_name, flag in (("kd_icd", "--temp 1"), ("copynce", "--kd_lambda 1"), ("isc_v83", "--m 0.5")):
+        with pytest.raises(ValueError, match=f"{flag.split()[0]} is a term that the recipe {recipe_name}"):
+            chosen(script, f"--recipe {recipe_name} --source a:64:8 {flag}")
+    inner = chosen(script, "--recipe copynce --source a:64:8 --entropy_weight 1").objective
+    assert inner.base.loss.entropy_weight == 1
+
+
+def test_stages_of_vit4icd_and_isc_have_the_published_settings(script):
+    stages = [recipe(f"vit4icd_stage{name}") for name in ("1", "2a", "2b", "3")]
+    assert [stage.sizes[0].size for stage in stages] == [256, 224, 224, 224]
+    assert {(stage.dim, stage.instances, stage.learning_rate, stage.average_decay) for stage in stages} == {
+        (512, 4, 3.5e-4, 0.9999)
+    }
+    assert {(stage.optimizer, stage.weight_decay, stage.grey) for stage in stages} == {("adamw", 0, True)}
+    terms = [(each.objective.compatibility, each.objective.pairs, each.eval_mode) for each in stages]
+    assert terms == [(0, 0, False), (100, 0, False), (100, 0, True), (100, 1, True)]
+    first = stages[0].objective
+    margins = (first.scale, first.feature_margin, first.descriptor_margin, first.classes)
+    assert margins == (64, 0.35, 0.6, 100_000)
+    steps = [recipe(f"isc_v{number}") for number in (83, 86, 98, 107)]
+    assert [step.sizes[0].size for step in steps] == [256, 384, 512, 512]
+    assert [step.learning_rate for step in steps] == [0.1, 0.1, 0.1, 0.5]
+    memories = [(step.objective.memory_rows, step.objective.negative_margin) for step in steps]
+    assert memories == [(20_000, 1.0)] * 3 + [(1_000, 1.1)]
+    assert [step.objective.support for step in steps] == [False, False, True, False]
+    run = "--recipe vit4icd_stage3 --source a:256:128 --support b:256:16 --pairs c:256:32 --classes 9"
+    config, settings = script.settings(script.build_parser().parse_args([*run.split(), "--output_dir", "o"]))
+    assert config.objective.classes == 9
+    assert (settings.support, settings.pairs) == (
+        TrainingImages(Path("b"), 256, 16),
+        TrainingImages(Path("c"), 256, 32),
+    )

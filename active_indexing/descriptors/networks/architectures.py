@@ -18,6 +18,7 @@ from active_indexing.extras import third_party
 
 # Positions below this are raised to it before the power, as [SSCD] does; keeps the gradient finite.
 GEM_FLOOR = 1e-6
+MAPS = "@maps"
 
 
 def _of_torchvision(name: str, **options: Any) -> nn.Module:
@@ -36,10 +37,19 @@ def _resnext101_32x4d(**options: Any) -> nn.Module:
     return network
 
 
+def _resnet50_stride1(**options: Any) -> nn.Module:
+    """With maps twice as large at the end: the last stage does not stride (ViT4ICD's first stage)."""
+    network: Any = _of_torchvision("resnet50", **options)
+    network.layer4[0].conv2.stride = network.layer4[0].downsample[0].stride = (1, 1)
+    built: nn.Module = network
+    return built
+
+
 _RESNETS: dict[str, Callable[..., Any]] = {
     "resnet10": ResNet10,
     "resnet18": partial(_of_torchvision, "resnet18"),
     "resnet50": partial(_of_torchvision, "resnet50"),
+    "resnet50_stride1": _resnet50_stride1,
     "resnext101_32x4d": _resnext101_32x4d,
     "resnext101_32x8d": partial(_of_torchvision, "resnext101_32x8d"),
 }
@@ -98,6 +108,23 @@ class TimmNetwork(nn.Module):
         return descriptors
 
 
+class MapsNetwork(nn.Module):
+    """A convolutional trunk of timm up to its last stage, without the layer that follows; GeM, projection."""
+
+    def __init__(self, name: str, dim: int, gem_p: float) -> None:
+        """Args: as :func:`build_network`, without ``@maps``."""
+        super().__init__()
+        trunk: Any = third_party("timm", "models").create_model(name, features_only=True)
+        self.trunk = trunk
+        self.pool = GeM(gem_p)
+        self.fc = _projection(trunk.feature_info.channels()[-1], dim)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) normalised pixels to (B, dim)."""
+        descriptors: torch.Tensor = self.fc(self.pool(self.trunk(inputs)[-1]).flatten(1))
+        return descriptors
+
+
 def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
     """A network of random weights that maps normalised (B, 3, S, S) to an un-normalised (B, dim).
 
@@ -105,7 +132,8 @@ def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
     published torchvision-layout [SSCD] files after their prefix ``backbone.``.
 
     Args:
-        backbone: one of ``BACKBONES``, or any architecture of timm.
+        backbone: one of ``BACKBONES``, or any architecture of timm; with ``@maps`` at its end, that up to the
+            map of its last stage (the first place of ISC21 pools it).
         dim: length of the descriptor; 512 in [SSCD], 1024 in ``sscd_disc_large``.
         gem_p: exponent of the pooling.
 
@@ -124,8 +152,10 @@ def build_network(backbone: str, dim: int, gem_p: float = 3.0) -> nn.Module:
         width = next(layer.in_features for layer in light.classifier if isinstance(layer, nn.Linear))
         light.avgpool, light.classifier = GeM(gem_p), _projection(width, dim)
         return light
-    if third_party("timm", "models").is_model(backbone):
-        return TimmNetwork(backbone, dim, gem_p)
+    trunk, _, part = backbone.partition(MAPS)
+    if third_party("timm", "models").is_model(trunk) and not part:
+        maps = backbone.endswith(MAPS)
+        return MapsNetwork(trunk, dim, gem_p) if maps else TimmNetwork(trunk, dim, gem_p)
     raise ValueError(
         f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}, or an architecture that "
         "timm.list_models() lists."

@@ -103,6 +103,13 @@ class Draws:
             grid = F.affine_grid(maps, [len(maps), 1, size, size], align_corners=False)
             self.trace.move(grid, chosen=chosen, black_outside=black_outside)
 
+    def moved_freely(
+        self, grid: torch.Tensor, *, chosen: torch.Tensor | None = None, black_outside: bool = False
+    ) -> None:
+        """Tell the trace of any geometric edit of the whole batch, see :meth:`PixelTrace.move`."""
+        if self.trace is not None:
+            self.trace.move(grid, chosen=chosen, black_outside=black_outside)
+
     def covered(self, opacity: torch.Tensor) -> None:
         """Tell the trace of an overlay of these views: (count, H, W) bool, or opacity in [0, 1]."""
         if self.trace is not None:

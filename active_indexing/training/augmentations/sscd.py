@@ -79,7 +79,7 @@ class SSCDEdits:
             pixels = _rotated(draws, pixels, right=False)
         views = _cropped(draws, pixels, size)
         rows = draws.chance(0.8).nonzero()[:, 0]
-        views[rows] = _jittered(draws.among(rows), views[rows])
+        views[rows] = jittered(draws.among(rows), views[rows])
         grey = (views * views.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True).expand_as(views)
         views = torch.where(draws.chance(0.2)[:, None, None, None], grey, views)
         rows = draws.chance(0.5).nonzero()[:, 0]
@@ -122,12 +122,18 @@ def _cropped(draws: Draws, pixels: torch.Tensor, size: int) -> torch.Tensor:
     return sample(pixels, maps, size)
 
 
-def _jittered(draws: Draws, pixels: torch.Tensor) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue in one random order, as torchvision defines each."""
+def jittered(draws: Draws, pixels: torch.Tensor, strength: float = JITTER) -> torch.Tensor:
+    """Brightness, contrast, saturation and hue in one random order, as torchvision defines each.
+
+    Args:
+        draws: one value per view.
+        pixels: (B, 3, S, S) in [0, 1].
+        strength: factors of the first three are within 1 - strength and 1 + strength.
+    """
     if not len(pixels):
         return pixels
     luma = pixels.new_tensor(LUMA)[:, None, None]
-    factors = [draws.uniform(1 - JITTER, 1 + JITTER)[:, None, None, None] for _ in range(3)]
+    factors = [draws.uniform(1 - strength, 1 + strength)[:, None, None, None] for _ in range(3)]
     turn = draws.uniform(-JITTER_HUE, JITTER_HUE) * 2 * math.pi
     for kind in torch.randperm(4, generator=draws.generator).tolist():
         grey = (pixels * luma).sum(dim=1, keepdim=True)
@@ -150,10 +156,15 @@ def _compressed(draws: Draws, views: torch.Tensor, probability: float) -> torch.
     if not len(rows):
         return views
     quality = (draws.among(rows).integers(101)).clamp(min=1).float()
+    views[rows] = jpeg_coded(views[rows], quality)
+    return views
+
+
+def jpeg_coded(views: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
+    """Kornia's JPEG of (B, 3, S, S) views with a quality each, (B,) from 1 to 100."""
     # The codec works on blocks of 16 pixels.
     size = views.shape[-1]
     extra = -size % 16
-    padded = F.pad(views[rows], (0, extra, 0, extra), mode="replicate")
-    coded = third_party("kornia.enhance", "training").jpeg_codec_differentiable(padded, quality)
-    views[rows] = coded[:, :, :size, :size].clamp(0, 1)
-    return views
+    padded = F.pad(views, (0, extra, 0, extra), mode="replicate")
+    coded: torch.Tensor = third_party("kornia.enhance", "training").jpeg_codec_differentiable(padded, quality)
+    return coded[:, :, :size, :size].clamp(0, 1)

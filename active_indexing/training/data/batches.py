@@ -9,6 +9,7 @@ import torch
 
 from active_indexing.seeding import torch_generator_for
 from active_indexing.training.config import TrainingImages
+from active_indexing.training.data.identities import BalancedRows, identities_of
 from active_indexing.training.data.image_arrays import ImageArray, make_bank
 
 
@@ -18,7 +19,7 @@ class Batch:
 
     Attributes:
         images: (B, 3, S, S) uint8.
-        numbers: (B,) int64, unique over all sources.
+        numbers: (B,) int64, unique over all sources: of the images, or of their identities.
     """
 
     images: torch.Tensor
@@ -33,30 +34,50 @@ class Batches:
         counts: images of each per process and step.
         seed: of the order.
         world_size: number of processes, which share out every epoch.
+        instances: images of each identity in a step, by the names of the images; 0 takes every image for
+            itself. Then an epoch has every identity once, and numbers of a batch are those of identities.
 
     Raises:
-        ValueError: if a source has fewer images than one step takes.
+        ValueError: if a source has fewer images or identities than one step takes.
     """
 
-    def __init__(self, banks: list[ImageArray], counts: list[int], seed: int, world_size: int = 1) -> None:
-        for number, (bank, count) in enumerate(zip(banks, counts, strict=True)):
-            if not 1 <= count * world_size <= len(bank):
-                raise ValueError(
-                    f"source {number} has {len(bank)} images, but a step takes {count} in each of "
-                    f"{world_size} processes; take fewer, at least 1."
-                )
+    def __init__(
+        self, banks: list[ImageArray], counts: list[int], seed: int, world_size: int = 1, instances: int = 0
+    ) -> None:
         self.banks, self.counts, self.seed, self.world_size = banks, counts, seed, world_size
+        self.instances = instances
+        self.identities = identities_of([bank.names() for bank in banks]) if instances else []
+        self._balanced = [BalancedRows(each, instances) for each in self.identities]
+        self._lengths = [len(rows.known) for rows in self._balanced] or list(map(len, banks))
+        for number, (length, count) in enumerate(zip(self._lengths, counts, strict=True)):
+            taken, odd = divmod(count, max(1, instances))
+            if odd:
+                raise ValueError(
+                    f"source {number} gives {count} images per step, which is no multiple of the {instances} "
+                    "of each identity."
+                )
+            if not 1 <= taken * world_size <= length:
+                raise ValueError(
+                    f"source {number} has {length} {'identities' if instances else 'images'}, but a step "
+                    f"takes {taken} in each of {world_size} processes; take fewer, at least 1."
+                )
 
     def at(self, step: int, rank: int = 0) -> list[Batch]:
         """One batch per source; a function of its arguments, so that a resumed run goes on exactly."""
         batches, first = [], 0
-        for source, (bank, count) in enumerate(zip(self.banks, self.counts, strict=True)):
+        for source, (bank, images) in enumerate(zip(self.banks, self.counts, strict=True)):
+            length, count = self._lengths[source], images // max(1, self.instances)
             together = count * self.world_size
-            epoch, part = divmod(step, len(bank) // together)
+            epoch, part = divmod(step, length // together)
             generator = torch_generator_for(self.seed, source, f"training order {epoch}")
-            order = torch.randperm(len(bank), generator=generator)
+            order = torch.randperm(length, generator=generator)
             rows = order[part * together + rank * count :][:count]
-            batches.append(Batch(bank[rows], rows + first))
+            numbers = rows + first
+            if self.instances:
+                generator = torch_generator_for(self.seed, step, f"training instances {source} {rank}")
+                rows = self._balanced[source].rows(rows, generator)
+                numbers = self.identities[source][rows]
+            batches.append(Batch(bank[rows], numbers))
             first += len(bank)
         return batches
 

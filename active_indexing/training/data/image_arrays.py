@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.artefacts.atomic import atomic_file, write_json
 from active_indexing.images.decoding import UnreadableImage, read
 from active_indexing.images.listing import find_images
 
@@ -35,6 +36,7 @@ class ImageArray:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"there is no image bank {path}; make it with make_bank first.")
+        self.path = path
         self.array = np.load(path, mmap_mode="r")
         shape = self.array.shape
         if self.array.dtype != np.uint8 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
@@ -48,6 +50,20 @@ class ImageArray:
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
         """(B,) int64 to (B, 3, S, S) uint8."""
         return torch.from_numpy(self.array[rows.numpy()])
+
+    def names(self) -> list[str]:
+        """File names of the images.
+
+        Raises:
+            FileNotFoundError: if the bank was made by a program that did not write them.
+        """
+        path = _names_path(self.path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.path} was made by an older program, without names; delete it and run again."
+            )
+        names: list[str] = json.loads(path.read_text())
+        return names
 
 
 def make_bank(source: Path, path: Path, edge: int, limit: int | None = None) -> list[str]:
@@ -69,6 +85,7 @@ def make_bank(source: Path, path: Path, edge: int, limit: int | None = None) -> 
     if not source.exists():
         raise FileNotFoundError(f"the training images {source} do not exist; check the path.")
     skipped: list[str] = []
+    names: list[str] = []
     with atomic_file(path) as file:
         _write_header(file, 0, edge)
         count = 0
@@ -80,13 +97,19 @@ def make_bank(source: Path, path: Path, edge: int, limit: int | None = None) -> 
                 continue
             square = Image.fromarray(image).resize((edge, edge), Image.Resampling.BILINEAR)
             file.write(np.asarray(square).transpose(2, 0, 1).tobytes())
+            names.append(PurePath(name).name)
             count += 1
         if not count:
             raise ValueError(f"{source} holds no readable image; {len(skipped)} could not be read.")
         file.seek(0)
         _write_header(file, count, edge)
         file.seek(0, io.SEEK_END)
+        write_json(_names_path(path), names)
     return skipped
+
+
+def _names_path(path: Path) -> Path:
+    return path.with_suffix(".names.json")
 
 
 def _write_header(file: BinaryIO, count: int, edge: int) -> None:

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from active_indexing.descriptors.preprocessing import grey_pixels
 from active_indexing.training.objectives.contrastive import Views
 
 # From (B, 3, S, S) pixels in [0, 1] to (B, D) float32 features of a frozen network, without gradients.
 Teacher = Callable[[torch.Tensor], torch.Tensor]
 Scalars = dict[str, float]
+
+
+class SideImages(NamedTuple):
+    """Images beside the views of a step, which nobody edits.
+
+    Attributes:
+        support: (n, 3, S, S) float32 in [0, 1], of images that match nothing; only for objectives with
+            ``wants_support``.
+        pairs: (2 p, 3, S, S), two images that match after one another; only for objectives with
+            ``wants_pairs``.
+        pair_numbers: (2 p,) int64, which pair each belongs to.
+    """
+
+    support: torch.Tensor | None = None
+    pairs: torch.Tensor | None = None
+    pair_numbers: torch.Tensor | None = None
 
 
 class StepViews(NamedTuple):
@@ -31,6 +48,7 @@ class StepViews(NamedTuple):
         generator: CPU generator of every further draw of this step.
         coordinates: (N, 2, S, S) float32, where in the stored image each pixel comes from, x and y in
             [-1, 1], NaN where it shows something else; only for objectives with ``traces``.
+        side: images beside the views.
     """
 
     pixels: torch.Tensor
@@ -38,6 +56,7 @@ class StepViews(NamedTuple):
     step: int
     generator: torch.Generator
     coordinates: torch.Tensor | None = None
+    side: SideImages = SideImages()
 
 
 @dataclass(frozen=True)
@@ -48,16 +67,23 @@ class Student:
         network: from normalised (N, 3, S, S) to raw (N, D).
         mean, std: of all three channels, in [0, 1] units.
         half_precision: multiply in bfloat16 where torch's autocast does.
+        grey: it sees grey images.
     """
 
     network: nn.Module
     mean: float
     std: float
     half_precision: bool
+    grey: bool = False
+
+    def seen(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) pixels as they are, or grey in all three channels."""
+        return grey_pixels(pixels) if self.grey else pixels
 
     def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) pixels in [0, 1] to normalised channels-last inputs."""
-        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        normalised = (self.seen(pixels) - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
 
     def describe(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, D) float32 unit-norm descriptors of normalised inputs, with gradients."""
@@ -82,9 +108,13 @@ class Objective(nn.Module):
 
     Attributes:
         traces: whether the coordinates of all pixels are to be traced through the edits.
+        wants_support: whether it needs images that match nothing, see :class:`SideImages`.
+        wants_pairs: whether it needs pairs that are known to match.
     """
 
-    traces: ClassVar[bool] = False
+    traces: bool = False
+    wants_support: bool = False
+    wants_pairs: bool = False
 
     def loss(self, student: Student, batch: StepViews) -> tuple[torch.Tensor, Scalars]:
         """The loss of one step, with gradients to the student's network, and what to log of it.

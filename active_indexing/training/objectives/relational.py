@@ -21,6 +21,7 @@ from active_indexing.descriptors.networks.architectures import build_network
 from active_indexing.training.distributed import collectives
 from active_indexing.training.objectives.distillation import required
 from active_indexing.training.objectives.interface import Objective, Scalars, StepViews, Student, Teacher
+from active_indexing.training.objectives.last_layer import last_layer, with_last
 from active_indexing.training.objectives.momentum import follow, hard_negative_term, momentum_contrast
 from active_indexing.training.objectives.queues import PUBLISHED_ROWS, FeatureQueue
 
@@ -79,18 +80,14 @@ def merged(network: TwoHeads) -> nn.Module:
     Raises:
         ValueError: if the inner network ends in anything else.
     """
-    result = copy.deepcopy(network.network)
-    name = "fc" if hasattr(result, "fc") else "classifier"
-    last, projector = getattr(result, name, None), network.projector
-    if not isinstance(last, nn.Linear):
-        raise ValueError(f"{type(result).__name__} ends in no linear layer; its two heads can't be merged.")
+    _, last = last_layer(network.network)
+    projector = network.projector
     layer = nn.Linear(last.in_features, projector.out_features)
     with torch.no_grad():
         weight = projector.weight.double()
         layer.weight.copy_(weight @ last.weight.double())
         layer.bias.copy_(weight @ last.bias.double() + projector.bias.double())
-    setattr(result, name, layer)
-    return result
+    return with_last(network.network, layer)
 
 
 @dataclass(frozen=True, kw_only=True)

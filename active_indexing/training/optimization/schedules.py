@@ -19,12 +19,16 @@ class Schedule:
         decay_start: the rate stays at its base until this step; the end of the warm-up gives plain cosine,
             the schedule of [SSCD]. A plateau lets a training be prolonged without a new schedule.
         shape: of the decay.
+        warmup_floor: share of the base from which the warm-up grows.
+        epoch_steps: the rate stays the same over so many steps; 1 changes it at every step.
     """
 
     steps: int
     warmup_steps: int = 0
     decay_start: int = 0
     shape: Shape = "cosine"
+    warmup_floor: float = 0.0
+    epoch_steps: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -34,6 +38,11 @@ class Schedule:
                 f"warm-up ({self.warmup_steps}) and decay start ({self.decay_start}) must lie in the "
                 f"{self.steps} steps of the training."
             )
+        if not 0 <= self.warmup_floor <= 1 or self.epoch_steps < 1:
+            raise ValueError(
+                f"the floor of the warm-up is a share and an epoch has steps, got {self.warmup_floor} and "
+                f"{self.epoch_steps}."
+            )
         if self.shape not in get_args(Shape):
             raise ValueError(
                 f"unknown decay shape {self.shape!r}; expected one of {', '.join(get_args(Shape))}."
@@ -41,6 +50,9 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         """Share of the base learning rate at ``step``, counted from 0."""
+        step -= step % self.epoch_steps
+        if step < self.warmup_steps and self.warmup_floor:
+            return self.warmup_floor + (1 - self.warmup_floor) * step / self.warmup_steps
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         start = max(self.decay_start, self.warmup_steps)

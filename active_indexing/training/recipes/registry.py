@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from active_indexing.registry import Registry
 from active_indexing.training.config import TrainingConfig
-from active_indexing.training.recipes import contrastive, distillation, patches
+from active_indexing.training.recipes import contrastive, distillation, isc, patches, vit4icd
 
 _OWN: dict[str, TrainingConfig] = {
     "default": distillation.DEFAULT,
@@ -16,6 +16,14 @@ _OWN: dict[str, TrainingConfig] = {
     "kd_icd": distillation.KD_ICD,
     "rdcd": distillation.RDCD,
     "copynce": patches.COPYNCE,
+    "vit4icd_stage1": vit4icd.STAGE1,
+    "vit4icd_stage2a": vit4icd.STAGE2A,
+    "vit4icd_stage2b": vit4icd.STAGE2B,
+    "vit4icd_stage3": vit4icd.STAGE3,
+    "isc_v83": isc.V83,
+    "isc_v86": isc.V86,
+    "isc_v98": isc.V98,
+    "isc_v107": isc.V107,
 }
 
 

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from active_indexing.training.augmentations import chains, sscd, views
+from active_indexing.training.augmentations import chains, isc, sscd, views
 from active_indexing.training.augmentations.chains import ChainedEdits
 from active_indexing.training.augmentations.degradation import degrade, shuffle_pixels
+from active_indexing.training.augmentations.isc import STRENGTHS, ISCEdits
+from active_indexing.training.augmentations.light import LightEdits
 from active_indexing.training.augmentations.random_draws import Draws
 from active_indexing.training.augmentations.sscd import STRONG_BLUR, SSCDEdits
 from active_indexing.training.augmentations.sscd_pil import PILEdits
@@ -18,6 +20,9 @@ MAKERS = {
     "chained": lambda: ChainedEdits(drawings=4),
     "simclr": lambda: SSCDEdits(STRONG_BLUR, advanced=False),
     "advanced": lambda: SSCDEdits(STRONG_BLUR, advanced=True, drawings=4),
+    "isc_v98": lambda: ISCEdits(STRENGTHS["isc_v98"], drawings=4),
+    "shifted": lambda: LightEdits(shifted=True),
+    "plain": lambda: LightEdits(shifted=False),
 }
 
 
@@ -52,7 +57,10 @@ def no_colours(monkeypatch):
     monkeypatch.setattr(chains, "coded_views", same)
     for module in (views, chains):
         monkeypatch.setattr(module, "degrade", lambda draws, pixels: None)
-    monkeypatch.setattr(sscd, "_jittered", same)
+    monkeypatch.setattr(sscd, "jittered", same)
+    for name in ("_pixelated", "_compressed", "_blurred", "_with_edges", "_grey"):
+        monkeypatch.setattr(isc, name, lambda draws, pixels: pixels)
+    monkeypatch.setattr(isc, "jittered", same)
     monkeypatch.setattr(sscd, "_compressed", same)
     monkeypatch.setattr(sscd, "gaussian_blur", lambda pixels, sigma: pixels)
 
@@ -80,7 +88,7 @@ def test_colours_that_are_coordinates_arrive_where_the_trace_says(name, kind):
 
 
 @pytest.mark.usefixtures("no_colours")
-@pytest.mark.parametrize("name", ["drawn", "chained", "advanced"])
+@pytest.mark.parametrize("name", ["drawn", "chained", "advanced", "isc_v98"])
 def test_what_is_covered_or_beside_the_picture_is_not_traced(name):
     images = coordinate_images()
     trace = PixelTrace.of(images)

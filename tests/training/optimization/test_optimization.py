@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from active_indexing.training.optimization.lars import lars
 from active_indexing.training.optimization.schedules import Schedule, SizeStage, size_at
 from active_indexing.training.optimization.weight_average import WeightAverage
+from active_indexing.training.recipes.registry import recipe
 from tests.reference.losses import lars_steps
 
 
@@ -86,3 +89,27 @@ def test_the_average_forgets_the_start_fast_and_then_moves_by_one_minus_decay():
 def test_an_average_that_never_moves_is_refused():
     with pytest.raises(ValueError, match=r"must be in \[0, 1\), got 1.0"):
         WeightAverage(torch.nn.Linear(1, 1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [("vit4icd_stage1", 25), ("vit4icd_stage2a", 25), ("vit4icd_stage2b", 10), ("vit4icd_stage3", 10)],
+)
+def test_vit4icds_rate_is_constant_within_an_epoch_and_follows_the_published_factors(name, epochs):
+    schedule = recipe(name).schedule
+    assert schedule.steps == epochs * 8_000
+    plateau = 10 if epochs == 25 else 5
+    for epoch in range(epochs):
+        ramp = 0.01 + 0.99 * epoch / 5
+        wave = 0.5 * (1 + math.cos(math.pi * (epoch - plateau) / (epochs - plateau)))
+        expected = ramp if epoch < 5 else 1.0 if epoch < plateau else wave
+        for step in (0, 4_321, 7_999):
+            assert schedule.factor(epoch * 8_000 + step) == pytest.approx(expected)
+
+
+def test_the_rate_of_a_linear_decay_by_epochs_and_its_limits():
+    schedule = Schedule(steps=30, shape="linear", epoch_steps=10)
+    thirds = [3 * schedule.factor(step) for step in (0, 9, 10, 19, 20, 29)]
+    assert thirds == pytest.approx([3, 3, 2, 2, 1, 1])
+    with pytest.raises(ValueError, match="floor of the warm-up is a share and an epoch has steps, got 2"):
+        Schedule(steps=3, warmup_floor=2)
