@@ -38,6 +38,7 @@ from active_indexing.release.output_folder import open_journal
 from active_indexing.release.sources import identified
 from active_indexing.release.step_log import StepLog
 from active_indexing.store_run import Fitting, archive_run, open_or_create
+from active_indexing.view_retrieval import view_retrieval
 
 DEBUG_BATCHES = 6  # published active_indexing: --debug stops after six batches
 
@@ -123,13 +124,19 @@ def _one_arm(config: RunConfig, log: RunLog) -> RunSummary:
             header=release_header(replace(config, active=False), fingerprint, prepared.inputs),
             asked=evaluation.sampled(protected.queries),
         )
-        stages.next("evaluate")
+        stages.next("views")
         _add_protected(release, prepared)
-        evaluated = baseline.content | evaluation.run(
-            protected,
-            workers_for(config.workers),
-            threads_for(config.workers),
-            failures=baseline.failures,
+        views = view_retrieval(config, release, evaluation, protected, prepared)
+        stages.next("evaluate")
+        evaluated = (
+            baseline.content
+            | views.content
+            | evaluation.run(
+                protected,
+                workers_for(config.workers),
+                threads_for(config.workers),
+                failures=[*baseline.failures, *views.failures],
+            )
         )
         stages.next("finish")
         content = _content(config, descriptor, fingerprint, prepared, release) | evaluated

@@ -27,6 +27,7 @@ def settings_of(toy: Toy, indexes: Path, **more: Any) -> dict[str, Any]:
         "verbose": 0,
         "device": "cpu",
         "report": False,
+        "eval_views": "none",
     }
     return quick | more
 

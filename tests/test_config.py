@@ -107,6 +107,7 @@ def test_a_strength_is_a_quality_that_is_seen(setting: dict[str, Any], quality: 
         ({"batch_size_eval": 0}, "--batch_size_eval must be at least 1"),
         ({"eval_sample": 0}, "--eval_sample must be at least 1, got 0"),
         ({"eval_sample": "-3"}, "--eval_sample must be a number, all or none, got '-3'"),
+        ({"eval_views": "some"}, "--eval_views must be a number, all or none, got 'some'"),
         ({"eval_sample": "some"}, "--eval_sample must be a number, all or none, got 'some'"),
     ],
 )

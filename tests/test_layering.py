@@ -32,7 +32,7 @@ LINES = (
     ("release", "evaluation", "query"),
     ("integrations",),
     ("config", "service"),
-    ("store_run", "passive_baseline"),
+    ("store_run", "passive_baseline", "view_retrieval"),
     ("pipeline", "api"),
     ("dry_run",),
     ("",),  # the package itself
@@ -184,7 +184,16 @@ def test_light_packages_do_not_know_torch() -> None:
 def test_only_those_who_run_everything_know_all_settings() -> None:
     for path in MODULES:
         if "active_indexing.config.RunConfig" in imports(path):
-            rooms = ("", "config", "store_run", "passive_baseline", "pipeline", "dry_run", "cli")
+            rooms = (
+                "",
+                "config",
+                "store_run",
+                "passive_baseline",
+                "view_retrieval",
+                "pipeline",
+                "dry_run",
+                "cli",
+            )
             assert room_of(name_of(path)) in rooms, path
 
 

@@ -74,7 +74,7 @@ def test_the_log_has_every_image_in_every_stage(active: RunSummary) -> None:
     log = [json.loads(line) for line in lines]
     assert (log[0]["event"], log[0]["config"]["seed"]) == ("run_started", active.content["config"]["seed"])
     stages = [event["stage"] for event in log if event["event"] == "stage_started"]
-    assert stages == ["prepare", "release", "baseline", "evaluate", "finish"]
+    assert stages == ["prepare", "release", "baseline", "views", "evaluate", "finish"]
     images = [event for event in log if event["event"] == "image"]
     manifest = csv(active, "manifest.csv")
     told = {(each["image"], each["status"], each["reason"]) for each in images if each["stage"] == "release"}
@@ -204,7 +204,7 @@ def test_run_json_tells_what_made_the_run(active: RunSummary) -> None:
     assert content["descriptor"]["dim"] == 64
     assert len(content["descriptor"]["fingerprint"]) == len(content["inputs"]["fingerprint"]) == 64
     assert content["index"]["entries"] == 500 + COUNT
-    assert set(content["seconds"]) == {"prepare", "release", "baseline", "evaluate"}
+    assert set(content["seconds"]) == {"prepare", "release", "baseline", "views", "evaluate"}
     assert content["versions"]["torch"]
 
 

@@ -33,6 +33,8 @@ class AttackJob:
         seed: the user's ``--seed``.
         preprocessing: network input of an attacked copy: (3, H, W) float32 in [0, 1] to (3, h, w) float32.
             It must be picklable, so it cannot be defined in the main script.
+        views: (H, W, 3) uint8 sRGB of a copy to (kind, pixels) of the parts that are asked about, picklable
+            as well; ``None``: the whole copy alone.
     """
 
     image_id: int
@@ -40,6 +42,7 @@ class AttackJob:
     attacks: tuple[Attack, ...]
     seed: int
     preprocessing: Callable[[torch.Tensor], torch.Tensor]
+    views: Callable[[np.ndarray], list[tuple[str, np.ndarray]]] | None = None
 
     def __str__(self) -> str:
         return f"attacking {self.path} (image {self.image_id})"
@@ -51,10 +54,12 @@ class AttackResult:
 
     Attributes:
         image_id: of the job.
-        inputs: one network input (3, h, w) float32 per attack that worked; sizes may differ.
+        inputs: one network input (3, h, w) float32 per attack that worked, or one per view of it; sizes may
+            differ.
         attacks: (name, parameter text) of each of ``inputs``.
         failures: (name, parameter text, reason) of each attack that failed.
         seconds: that it took.
+        kinds: of each of ``attacks`` those of its views; empty: one input each.
     """
 
     image_id: int
@@ -62,6 +67,7 @@ class AttackResult:
     attacks: tuple[tuple[str, str], ...]
     failures: tuple[tuple[str, str, str], ...]
     seconds: float = 0.0
+    kinds: tuple[tuple[str, ...], ...] = ()
 
 
 def perform(job: AttackJob) -> AttackResult:
@@ -75,14 +81,20 @@ def perform(job: AttackJob) -> AttackResult:
         image = Image.fromarray(decoding.read(job.path).srgb)
     except decoding.UnreadableImage as error:
         return _all_failed(job, plans, str(error))
-    inputs, attacks, failures = [], [], []
+    inputs: list[np.ndarray] = []
+    attacks, failures, kinds = [], [], []
     for plan in plans:
         try:
             attacked = plan.apply(image)
         except AttackFailed as error:
             failures.append((plan.name, plan.param, str(error)))
             continue
-        inputs.append(_network_input(job, attacked))
+        if job.views is None:
+            inputs.append(_network_input(job, attacked))
+        else:
+            looks = job.views(np.asarray(attacked.convert("RGB")))
+            inputs += [_network_input(job, Image.fromarray(pixels)) for _, pixels in looks]
+            kinds.append(tuple(kind for kind, _ in looks))
         attacks.append((plan.name, plan.param))
     return AttackResult(
         image_id=job.image_id,
@@ -90,6 +102,7 @@ def perform(job: AttackJob) -> AttackResult:
         attacks=tuple(attacks),
         failures=tuple(failures),
         seconds=time.perf_counter() - began,
+        kinds=tuple(kinds),
     )
 
 

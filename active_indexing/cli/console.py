@@ -95,28 +95,39 @@ def _retrieval(content: dict[str, Any]) -> list[str]:
     table = content.get("retrieval")
     if not table:
         return []
-    before = {(row["attack"], row["attack_param"]): row for row in content.get("passive_retrieval", [])}
+    beside = {
+        name: {(row["attack"], row["attack_param"]): row for row in content[key]}
+        for name, key in _BESIDE.items()
+        if content.get(key)
+    }
     head = f"{'attack':<26}{'param':>8}{'n':>7}{'R@1':>8}{'R@10':>8}{'R@100':>8}{'AP':>8}"
-    lines = [head + (f"{'R@1 passive':>13}" if before else "")]
+    lines = [head + "".join(f"{'R@1 ' + name:>13}" for name in beside)]
     for row in table:
         figures = "".join(f"{row[key]:>8.3f}" for key in ("r@1", "r@10", "r@100", "ap"))
         lines.append(f"{row['attack']:<26}{row['attack_param']:>8}{row['n']:>7}{figures}")
-        unchanged = before.get((row["attack"], row["attack_param"]))
-        lines[-1] += f"{unchanged['r@1']:>13.3f}" if unchanged else ""
+        for rows in beside.values():
+            other = rows.get((row["attack"], row["attack_param"]))
+            lines[-1] += f"{other['r@1']:>13.3f}" if other else " " * 13
     means = [sum(row[key] for row in table) / len(table) for key in ("r@1", "r@10", "r@100", "ap")]
     lines.append(f"{'mean of attacks':<41}" + "".join(f"{mean:>8.3f}" for mean in means))
-    if before:
-        lines[-1] += f"{sum(row['r@1'] for row in before.values()) / len(before):>13.3f}"
-        lines.append(_compared(table, list(before.values())))
-    return lines
+    for rows in beside.values():
+        lines[-1] += f"{sum(row['r@1'] for row in rows.values()) / len(rows):>13.3f}"
+    return lines + [
+        _compared(_MEANT[name], table, list(rows.values()), _FEWER[name]) for name, rows in beside.items()
+    ]
 
 
-def _compared(table: list[dict[str, Any]], before: list[dict[str, Any]]) -> str:
-    text = "R@1 passive: the same images without activation, searched among the same references"
-    most, others = max(row["n"] for row in table), max(row["n"] for row in before)
-    if others < most:
-        text += f"; {others:,} of {most:,} images, whose inputs are still there"
-    return text
+_BESIDE = {"passive": "passive_retrieval", "views": "views_retrieval"}
+_MEANT = {
+    "passive": "R@1 passive: the same images without activation, searched among the same references",
+    "views": "R@1 views: the same index asked as `active-indexing query` asks, in parts of the copy too",
+}
+_FEWER = {"passive": ", whose inputs are still there", "views": " (--eval_views all for every one)"}
+
+
+def _compared(text: str, table: list[dict[str, Any]], others: list[dict[str, Any]], fewer: str) -> str:
+    most, count = max(row["n"] for row in table), max(row["n"] for row in others)
+    return f"{text}; {count:,} of {most:,} images{fewer}" if count < most else text
 
 
 def _copy_detection(content: dict[str, Any]) -> list[str]:

@@ -38,6 +38,11 @@ class EvaluationConfig:
         "an active run also tells what the same images would have got without activation: "
         "retr_passive_df.csv",
     )
+    eval_views: str | int = setting(
+        "20",
+        "how many of the evaluated images are searched once more with views, as query does (without border, "
+        "rectangles, quarter turns): retr_views_df.csv; a number, all or none",
+    )
     use_attacks_2: bool = setting(False, "the grid of 104 attacks instead of the 15")
     more_attacks: str = setting("", "attacks to add, name,name: of plug-ins, or module:function")
     screenshot_template: str = setting("web", "web, mobile, or an image file")
@@ -47,19 +52,27 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         between("kneighbors", self.kneighbors, 1, MOST_NEIGHBOURS)
         between("batch_size_eval", self.batch_size_eval, 1, MOST_NEIGHBOURS)
-        if self.eval_sample not in ("all", "none"):
-            if not str(self.eval_sample).isdecimal():
-                raise ValueError(f"--eval_sample must be a number, all or none, got {self.eval_sample!r}.")
-            between("eval_sample", int(self.eval_sample), 1, MOST_SAMPLED)
+        for name, value in (("eval_sample", self.eval_sample), ("eval_views", self.eval_views)):
+            if value not in ("all", "none"):
+                if not str(value).isdecimal():
+                    raise ValueError(f"--{name} must be a number, all or none, got {value!r}.")
+                between(name, int(value), 1, MOST_SAMPLED)
 
     @property
     def most_sampled(self) -> int | None:
         """Released images that are evaluated at most; ``None``: all of them."""
-        if self.eval_sample == "all":
-            return None
-        return 0 if self.eval_sample == "none" else int(self.eval_sample)
+        return _number(self.eval_sample)
+
+    @property
+    def most_viewed(self) -> int | None:
+        """Of these, those whose copies are looked at in parts too, at most."""
+        return _number(self.eval_views)
 
     @property
     def evaluates(self) -> bool:
         """Whether any image is attacked and searched."""
         return (self.eval_retrieval or self.eval_icd) and self.most_sampled != 0
+
+
+def _number(value: str | int) -> int | None:
+    return None if value == "all" else 0 if value == "none" else int(value)

@@ -16,17 +16,18 @@ from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.evaluation import tables
 from active_indexing.evaluation.config import EvaluationConfig
+from active_indexing.evaluation.copies import ViewSearch
 from active_indexing.evaluation.lost_copies import LOST_COPIES, LostCopies, Origins, write_lost_copies
+from active_indexing.evaluation.queries import drawn, non_matching_queries
 from active_indexing.evaluation.stage import EvaluationStage, QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary, RetrievalSummary, failure_counts
-from active_indexing.images.inventory import inventory
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import PreparedIndex
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.records import NO_MATCH, Failure, QueryRow
-from active_indexing.seeding import seed_for
+from active_indexing.records import Failure, QueryRow
 
 RETRIEVAL, COPY_DETECTION, PASSIVE = "retrieval", "copy_detection", "passive_retrieval"
+VIEWS = "views_retrieval"
 _CSV = {RETRIEVAL: "retr_df.csv", COPY_DETECTION: "icd_df.csv"}
 
 
@@ -39,23 +40,6 @@ def chosen_attacks(config: EvaluationConfig) -> tuple[Attack, ...]:
     default = default_attacks(config.screenshot_template)
     more = [Attack(name.strip()) for name in config.more_attacks.split(",") if name.strip()]
     return (*(attacks_2() if config.use_attacks_2 else default), *more)
-
-
-def non_matching_queries(config: EvaluationConfig) -> list[QueryImage]:
-    """The images that are in no index; none when copy detection is off or they were not given.
-
-    Raises:
-        FileNotFoundError: no such folder, or no image in it.
-    """
-    if config.query_nonmatch_dir is None or not (config.eval_icd and config.evaluates):
-        return []
-    queries = []
-    for source in inventory(config.query_nonmatch_dir):
-        status = source.path.stat() if source.path.exists() else None
-        version = f"{status.st_size} {status.st_mtime_ns}" if status else "gone"
-        # ids of references start at 0 and of protected images at 2**62: negative ones are free
-        queries.append(QueryImage(-source.id, source.path, NO_MATCH, version))
-    return queries
 
 
 @dataclass(frozen=True)
@@ -125,7 +109,7 @@ class EvaluationHarness:
 
     def attacks(self, stage: str) -> tuple[Attack, ...]:
         """What is done to each image of a stage; nothing where it is left out."""
-        return self._attacks.get(RETRIEVAL if stage == PASSIVE else stage, ())
+        return self._attacks.get(RETRIEVAL if stage in (PASSIVE, VIEWS) else stage, ())
 
     def identity(self, protected: ProtectedImages) -> str:
         """Fingerprint of everything that the answers for released images depend on."""
@@ -142,12 +126,11 @@ class EvaluationHarness:
 
     def sampled(self, queries: list[QueryImage]) -> list[QueryImage]:
         """Those with the smallest keys, drawn for their ids: a larger sample holds a smaller one."""
-        most = self._config.most_sampled
-        if most is None or len(queries) <= most:
-            return queries
-        drawn = sorted(queries, key=lambda query: seed_for(self._seed, query.id, "evaluation sample"))
-        chosen = {query.id for query in drawn[:most]}
-        return [query for query in queries if query.id in chosen]
+        return drawn(queries, self._config.most_sampled, self._seed)
+
+    def viewed(self, queries: list[QueryImage]) -> list[QueryImage]:
+        """Those of the sample whose copies are looked at in parts too."""
+        return drawn(self.sampled(queries), self._config.most_viewed, self._seed)
 
     def run(
         self,
@@ -205,8 +188,15 @@ class EvaluationHarness:
             "templates": [_template_hash(attack) for attack in attacks if attack.options],
         }
 
-    def answer(self, stages: list[EvaluationStage], index: VectorIndex, workers: int, threads: int) -> None:
-        """Ask the index what is not on record yet."""
+    def answer(
+        self,
+        stages: list[EvaluationStage],
+        index: VectorIndex,
+        workers: int,
+        threads: int,
+        views: ViewSearch | None = None,
+    ) -> None:
+        """Ask the index what is not on record yet; with ``views`` copies are searched in parts."""
         # Starting workers takes seconds, so none are started when everything is on record.
         with attack_pool(workers if any(stage.todo for stage in stages) else 0) as pool:
             for stage in stages:
@@ -218,6 +208,7 @@ class EvaluationHarness:
                     seed=self._seed,
                     threads=threads,
                     progress=self._progress,
+                    views=views,
                 )
 
     def blocks(self, stage: EvaluationStage) -> Iterator[tuple[int, QueryRow]]:

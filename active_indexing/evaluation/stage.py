@@ -18,7 +18,7 @@ from active_indexing.attacks.jobs import AttackJob, AttackResult
 from active_indexing.attacks.registry import Attack
 from active_indexing.descriptors.batching import block_size
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.evaluation.copies import query_rows
+from active_indexing.evaluation.copies import ViewSearch, query_rows
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.parallel.processes import ProcessPool
 from active_indexing.parallel.progress import progress_bar
@@ -91,8 +91,9 @@ class EvaluationStage:
         seed: int,
         threads: int,
         progress: bool,
+        views: ViewSearch | None = None,
     ) -> None:
-        """Evaluate every image that is not on record yet."""
+        """Evaluate every image that is not on record yet; with ``views`` copies are searched in parts."""
         todo = self.todo
         jobs = (
             AttackJob(
@@ -101,6 +102,7 @@ class EvaluationStage:
                 attacks=self._attacks,
                 seed=seed,
                 preprocessing=descriptor.preprocessing,
+                views=None if views is None else views.views,
             )
             for query in todo
         )
@@ -108,7 +110,7 @@ class EvaluationStage:
         def answer(attacked: list[tuple[QueryImage, AttackResult]]) -> list[tuple[str, dict[str, Any]]]:
             began = time.perf_counter()
             results, ids = [result for _, result in attacked], [query.image_index for query, _ in attacked]
-            rows = query_rows(results, ids, descriptor, index, k)
+            rows = query_rows(results, ids, descriptor, index, k, views)
             items = map(partial(_item, self._attacks), rows, results)
             searching = (time.perf_counter() - began) / len(attacked)
             for query, result in attacked:

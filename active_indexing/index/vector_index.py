@@ -213,8 +213,8 @@ class VectorIndex:
         """
         return None if self._ivf is None else faiss_parts.cell_geometry(self._ivf, self._chain)
 
-    def neighbours(self, descriptors: np.ndarray, k: int, nprobe: int) -> np.ndarray:
-        """What the index remembers of the entries nearest to each descriptor.
+    def neighbours(self, descriptors: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        """The entries nearest to each descriptor, and what the index remembers of them.
 
         Args:
             descriptors: (N, D) float32, finite.
@@ -222,7 +222,8 @@ class VectorIndex:
             nprobe: cells visited, without effect on other searches.
 
         Returns:
-            (N, k, D) float32; infinite where fewer were found, or where the index can't decode its codes.
+            (N, k) int64 ids, -1 where fewer were found, and (N, k, D) float32; infinite there, and where the
+            index can't decode its codes.
         """
         descriptors = self._checked(descriptors, "descriptors")
         found = np.full((len(descriptors), k, self.dim), np.inf, dtype=np.float32)
@@ -236,9 +237,9 @@ class VectorIndex:
         try:
             _, ids, vectors = self._index.search_and_reconstruct(descriptors, k, params=visits)
         except RuntimeError:
-            return found
+            return np.full(found.shape[:2], -1), found
         found[ids >= 0] = vectors[ids >= 0]
-        return found
+        return ids if self._entries is self._index else np.where(ids < 0, -1, self.ids[ids]), found
 
     def misfits(self) -> list[str]:
         """What keeps an index that was read from a file from being one of its factory, metric and ``dim``."""

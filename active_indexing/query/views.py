@@ -68,6 +68,11 @@ def views_of(srgb: np.ndarray) -> list[View]:
     return found + [View(TURNED, np.rot90(upright.pixels, turns), upright.box, turns) for turns in (1, 3)]
 
 
+def parts(srgb: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """(kind, pixels) of all views of a query, (H, W, 3) uint8, the whole first."""
+    return [(view.kind, np.ascontiguousarray(view.pixels)) for view in views_of(srgb)]
+
+
 def _block(srgb: np.ndarray) -> int:
     """Pixels along a side of a block of the small copy."""
     return -(-max(srgb.shape[:2]) // SMALL)

@@ -18,8 +18,8 @@ JOURNALS = ".journal"
 """Folder of the journals below the output folder."""
 
 TABLES = (
-    "manifest.csv", "retr_df.csv", "retr_passive_df.csv", "icd_df.csv", "failures.csv", "references.csv",
-    "activation_log.jsonl", "lost_copies.json", RUN_LOG,
+    "manifest.csv", "retr_df.csv", "retr_passive_df.csv", "retr_views_df.csv", "icd_df.csv", "failures.csv",
+    "references.csv", "activation_log.jsonl", "lost_copies.json", RUN_LOG,
 )  # fmt: skip
 _FLAGS = {"factory": "idx_factory", "training": "fts_training_path"}
 

@@ -15,7 +15,14 @@ from matplotlib.figure import Figure
 
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.reporting import cells, copy_detection, gallery, image_quality, lost_copies, plots
-from active_indexing.reporting.recall import MEAN, PUBLISHED_MEAN, label, recall_table, strength_table
+from active_indexing.reporting.recall import (
+    MEAN,
+    PUBLISHED_MEAN,
+    PUBLISHED_ORDER,
+    label,
+    recall_table,
+    strength_table,
+)
 from active_indexing.reporting.runs import Run, baseline_and_best, open_runs, with_baseline
 from active_indexing.reporting.verdict import main_run, verdict
 
@@ -78,6 +85,7 @@ def page(runs: list[Run]) -> str:
         tiles=_tiles(searched, recall),
         recall=_recall_rows(recall, searched),
         recall_runs=[run.name for run in searched if run.name in recall.columns],
+        viewed=_viewed(recall, shown),
         colours=plots.colours(searched),
         compared="difference" in recall.columns,
         lost=lost,
@@ -138,6 +146,20 @@ def _recall_rows(recall: pd.DataFrame, runs: list[Run]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _viewed(recall: pd.DataFrame, run: Run) -> dict[str, Any] | None:
+    """Recall of a run with views of its copies, row by row of the table; ``None`` when not measured."""
+    table = run.content.get("views_retrieval")
+    if recall.empty or not table:
+        return None
+    found = {(row["attack"], row["attack_param"]): row["r@1"] for row in table}
+    means = {MEAN: list(found), PUBLISHED_MEAN: [each for each in PUBLISHED_ORDER if each in found]}
+    values = []
+    for attack in recall.index:
+        known = [found[each] for each in means.get(attack, [attack]) if each in found]
+        values.append(sum(known) / len(known) if known else float("nan"))
+    return {"run": run.name, "images": max(row["n"] for row in table), "values": values}
 
 
 def _curves(runs: list[Run], comparable: list[Run]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from active_indexing.attacks.registry import RANDOM_CHAIN, Attack, default_attac
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.batching import block_size, describe_blocks
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.evaluation.harness import non_matching_queries
+from active_indexing.evaluation.queries import non_matching_queries
 from active_indexing.evaluation.stage import QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary
 from active_indexing.index.preparation import PreparedIndex, prepare_index

@@ -140,7 +140,7 @@ class RobustBatch:
         centre = self._mean(self._original, edited)
         looked = torch.cat([self._original[:, None], edited], dim=1)
         dim = looked.shape[2]
-        found = self._context.index.neighbours(
+        _, found = self._context.index.neighbours(
             looked.reshape(-1, dim).cpu().numpy(), NEIGHBOURS, NEIGHBOUR_PROBES
         )
         others = torch.from_numpy(found).to(centre.device).reshape(len(centre), -1, dim)
