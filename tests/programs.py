@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import runpy
 import sys
+import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+Result = TypeVar("Result")
 
 
 def run_script(name: str, *argv: str) -> int:
@@ -28,3 +34,27 @@ def run_script(name: str, *argv: str) -> int:
         with pytest.raises(SystemExit) as left:
             runpy.run_path(str(ROOT / name), run_name="__main__")
     return int(left.value.code or 0)
+
+
+def in_a_fork(function: Callable[[], Result]) -> Result:
+    """What a function returns in a child of this process, whose peak of memory is its own.
+
+    Args:
+        function: its result is sent through a pipe, pickled.
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with os.fdopen(write, "wb") as pipe:
+                pickle.dump(function(), pipe)
+        except BaseException:  # noqa: BLE001 - told to the parent by the exit code
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        answer = pipe.read()
+    assert os.waitpid(pid, 0)[1] == 0, "it failed in its own process; its output is above"
+    result: Result = pickle.loads(answer)
+    return result

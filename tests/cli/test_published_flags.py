@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from active_indexing.cli import run as run_command
 from active_indexing.descriptors.networks.architectures import BACKBONES
 from active_indexing.training.recipes.registry import RECIPES
 from scripts import evaluate_copydays, evaluate_disc, extract_fts, fit_postprocessing, train_descriptor
+from tests.programs import run_script
 
 ROOT = Path(__file__).parents[2]
 PARSERS = {
@@ -92,10 +91,6 @@ def test_trunks_have_the_published_names_too() -> None:
         assert parser.parse_args(given).backbone == meant
 
 
-def test_the_published_name_of_the_extraction_program_is_there() -> None:
-    done = subprocess.run(
-        [sys.executable, "extract_fts.py", "--data_dir", "no such folder"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: no folder or archive ")
+def test_the_published_name_of_the_extraction_program_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script("extract_fts.py", "--data_dir", "no such folder") == 2
+    assert capsys.readouterr().err.startswith("error: no folder or archive ")

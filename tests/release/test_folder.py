@@ -40,7 +40,7 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(toy: Toy, indexes: Path, tmp_path: Path) -> dict[str, Any]:
     """Settings of a run in ``tmp_path``, on photos of its own."""
     photos = take_images(toy, tmp_path / "photos", COUNT)
-    return settings_of(toy, indexes, data_dir=photos, output_dir=tmp_path / "out")
+    return settings_of(toy, indexes, data_dir=photos, output_dir=tmp_path / "out", baseline=False)
 
 
 def run(settings: dict[str, Any], **more: Any) -> Path:
@@ -126,6 +126,7 @@ def test_a_run_killed_in_every_stage_ends_like_one_that_was_not(
     toy: Toy, quick: dict[str, Any], tmp_path: Path
 ) -> None:
     take_images(toy, tmp_path / "photos", 24)
+    quick["baseline"] = True
     output, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     run(quick, output_dir=undisturbed)
     before: dict[str, tuple[int, int]] = {}
@@ -180,7 +181,7 @@ def wait_for_no_descendants(group: int) -> None:
 def test_an_interrupted_run_leaves_with_130_and_no_process_behind(
     toy: Toy, quick: dict[str, Any], tmp_path: Path
 ) -> None:
-    take_images(toy, tmp_path / "photos", 40)
+    take_images(toy, tmp_path / "photos", 12)
     settings = quick | {"workers": 2, "use_attacks_2": True}
     with started(settings) as process:
         wait_for(lambda: lines(tmp_path / "out" / ".journal" / "retrieval.jsonl") >= 3, process)
@@ -319,6 +320,7 @@ def test_a_folder_of_other_settings_is_an_error_that_names_them(
 def test_overwrite_removes_what_the_earlier_run_wrote_and_nothing_else(
     quick: dict[str, Any], tmp_path: Path, toy: Toy
 ) -> None:
+    quick["baseline"] = True
     output = run(quick, log_freq=1)
     (output / "imgs" / "more" / "mine.txt").write_text("mine")
     for path in (tmp_path / "photos").glob("*.png"):
@@ -327,7 +329,7 @@ def test_overwrite_removes_what_the_earlier_run_wrote_and_nothing_else(
     kept = {path.relative_to(tmp_path / "photos") for path in (tmp_path / "photos").rglob("*.jpg")}
     assert released(output).keys() == {*(str(path.with_suffix(".png")) for path in kept), "more/mine.txt"}
     assert sorted(path.name for path in output.iterdir()) == [
-        ".journal", "failures.csv", "imgs", "manifest.csv", "references.csv", "run.json",
+        ".journal", "failures.csv", "imgs", "manifest.csv", "references.csv", "run.json", "run_log.jsonl",
     ]  # fmt: skip
     assert (pd.read_csv(output / "manifest.csv")["linf"] == 0).all()
     run(quick, existing="overwrite")

@@ -203,7 +203,7 @@ def test_a_run_of_an_older_program_keeps_its_ids(
 def test_a_second_folder_killed_in_the_middle_ends_like_one_that_was_not(
     toy: Toy, bare: dict[str, Any], tmp_path: Path
 ) -> None:
-    take_images(toy, tmp_path / "b", 40)
+    take_images(toy, tmp_path / "b", 24)
     names = sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*.*"))
     for number, name in enumerate(names[:5]):  # other photos under the same names
         photo(tmp_path / "a" / name, number)
