@@ -145,12 +145,9 @@ def test_the_notebook_runs_from_top_to_bottom_and_draws_every_figure_or_says_wha
 
 
 def test_make_run_measures_what_the_notebook_and_the_report_show() -> None:
-    lines = (NOTEBOOK.parents[1] / "Makefile").read_text().partition("\nrun: setup\n")[2].partition("\n\n")[0]
-    measuring, reporting = (
-        lines.index("scripts/measure_cells.py output/passive output/active"),
-        lines.index("report.py"),
-    )
-    assert measuring < reporting
+    lines = (NOTEBOOK.parents[1] / "Makefile").read_text().partition("\nrun: setup\n")[2].split("\n\n")[0]
+    assert lines.index("measure_cells.py output/passive output/active") < lines.index("scripts/report.py")
+    assert "--use_attacks_2 True" in lines
 
 
 def test_the_notebook_is_committed_without_outputs_and_says_what_it_needs() -> None:
