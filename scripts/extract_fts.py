@@ -53,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
         default="pth",
         help="hdf5 is for the programs of the Image Similarity Challenge (default: %(default)s)",
     )
+    built.add_argument(
+        "--part_images",
+        type=int,
+        default=0,
+        help="images of each HDF5 file: fts_0.hdf5, fts_1.hdf5 ... (default: 0, one file)",
+    )
     answer_published(built, EXTRACT_FTS)
     return built
 
@@ -88,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=arguments.batch_size,
             workers=arguments.workers,
             file_format=arguments.format,
+            part_images=arguments.part_images,
             progress=True,
         )
     except (ValueError, OSError) as error:

@@ -108,7 +108,7 @@ def test_our_commands_of_the_page_are_understood(command: str) -> None:
 
 
 def test_there_are_commands_and_rows_and_the_program_that_a_row_names() -> None:
-    assert (len(commands()), len(sections())) == (10, 13)
+    assert (len(commands()), len(sections())) == (10, 14)
     assert len(CASES) > 55
     assert fit_postprocessing.__file__ is not None
     assert (ROOT / "scripts" / "fit_postprocessing.py").is_file()

@@ -77,6 +77,8 @@ EXTRACT_FTS: Mapping[str, str] = {
 }
 """Of ``extract_fts.py``."""
 
+_NO_EFFECT = "leave it out, it has no effect on the published training"
+
 TRAIN_DESCRIPTOR: Mapping[str, str] = {
     # SSCD's train.py
     "train_dataset_path": "give --source FOLDER:EDGE:IMAGES",
@@ -105,6 +107,28 @@ TRAIN_DESCRIPTOR: Mapping[str, str] = {
     "kd_dim": "give --teacher_dim",
     "moco": ALWAYS,
     "kld": ALWAYS,
+    # ViT4ICD
+    "dataset-source": "give --source FOLDER:EDGE:IMAGES",
+    "data-dir": "give --source FOLDER:EDGE:IMAGES",
+    "logs-dir": "give --output_dir",
+    "batch-size": "IMAGES of --source, times --processes, are the batch",
+    "arch": "give --recipe vit4icd_stage1 for 50 and another stage for vit_base, or --backbone",
+    "lr": "give --learning_rate",
+    "iters": "give --steps, which are epochs x iterations",
+    "num-instances": "leave it out, the recipes vit4icd_* take 4 images of every identity",
+    "height": "leave it out, views of vit4icd_stage1 have 256 pixels, those of the other stages 224",
+    "width": "leave it out, views of vit4icd_stage1 have 256 pixels, those of the other stages 224",
+    "auto_resume": "leave it out, the same command goes on where it stopped",
+    "eval-step": "give --validation_steps",
+    "print-freq": "leave it out, log.jsonl gets a line every 50 steps",
+    "features": _NO_EFFECT,
+    "dropout": _NO_EFFECT,
+    "weight-decay": _NO_EFFECT,
+    "warmup-step": _NO_EFFECT,
+    "milestones": _NO_EFFECT,
+    "margin": _NO_EFFECT,
+    "evaluate": "use scripts/evaluate_disc.py",
+    "rerank": "leave it out, descriptors are compared as they are",
 }
 """Of ``train_descriptor.py``."""
 

@@ -5,7 +5,8 @@ batch. The files under their final names appear when all is done::
 
     fts.pth or fts.npy   (N, D) float32, one unit-norm row per image that could be read
     fts.hdf5             the same for the programs of the Image Similarity Challenge: ``vectors``, and
-                         ``image_names`` as ground truths have them, without folder and ending
+                         ``image_names`` as ground truths have them, without folder and ending; or
+                         ``fts_0.hdf5``, ``fts_1.hdf5`` ..., which ``fts.hdf5`` then stands for
     filenames.txt        line i names the image of row i
     skipped.csv          the images that could not be read, with reasons
     fts.json             what made it; written last, so that it stands for a whole extraction
@@ -32,7 +33,12 @@ from active_indexing.artefacts.journal import Journal, OtherRunError
 from active_indexing.artefacts.versions import versions
 from active_indexing.descriptors.batching import describe_stack
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.extraction.named_descriptors import NamedDescriptors, challenge_ids, write_hdf5
+from active_indexing.extraction.named_descriptors import (
+    NamedDescriptors,
+    challenge_ids,
+    parts_of,
+    write_hdf5,
+)
 from active_indexing.extraction.network_inputs import Prepared, stream_network_inputs
 from active_indexing.images.listing import ImageCollection
 from active_indexing.parallel.progress import progress_bar
@@ -69,6 +75,7 @@ def extract(
     batch_size: int = 256,
     workers: int = 0,
     file_format: str = "pth",
+    part_images: int = 0,
     progress: bool = False,
 ) -> Extraction:
     """Describe every image of a source.
@@ -82,6 +89,7 @@ def extract(
         batch_size: images per pass of the network.
         workers: processes that decode and preprocess; 0: none.
         file_format: ``pth`` (a torch tensor), ``npy`` or ``hdf5``.
+        part_images: rows of each HDF5 file; 0 writes one file.
         progress: show a progress bar.
 
     Returns:
@@ -92,6 +100,8 @@ def extract(
             extraction of something else, or two names of an HDF5 file are the same.
         BlockingIOError: if another extraction writes there.
     """
+    if part_images < 0 or (part_images and file_format != "hdf5"):
+        raise ValueError(f"parts are of HDF5 files and hold at least 1 image, got {part_images}.")
     if batch_size < 1 or workers < 0 or file_format not in FORMATS:
         raise ValueError(
             f"expected batch_size >= 1, workers >= 0 and a format of {', '.join(FORMATS)}; "
@@ -103,6 +113,8 @@ def extract(
         "dim": descriptor.dim,
         "source": source.identity,
     }
+    if part_images:
+        made_from["part_images"] = part_images
     path = output_dir / f"fts.{file_format}"
     found = _finished(path, made_from)
     if found is not None:
@@ -211,17 +223,20 @@ def _finish(path: Path, made_from: dict[str, Any], journal: Path, rows: BinaryIO
         with atomic_file(path.parent / "filenames.txt") as file:
             for record in _records(journal):
                 file.write(b"".join(os.fsencode(name) + b"\n" for name in record["names"]))
-        _write_matrix(path, Path(rows.name), (count, made_from["dim"]), journal)
+        shape = count, made_from["dim"]
+        _write_matrix(path, Path(rows.name), shape, journal, made_from.get("part_images", 0))
         side_car = {"file": path.name, "count": count, "skipped": skipped, **made_from}
         write_json(path.with_suffix(".json"), {**side_car, "versions": versions()})
     return Extraction(path=path, count=count, dim=made_from["dim"], skipped=skipped, existed=False)
 
 
-def _write_matrix(path: Path, rows: Path, shape: tuple[int, int], journal: Path) -> None:
+def _write_matrix(path: Path, rows: Path, shape: tuple[int, int], journal: Path, part_images: int) -> None:
     """The rows as one file, without holding them in memory."""
     if path.suffix == ".hdf5":
         ids = challenge_ids([name for record in _records(journal) for name in record["names"]])
-        write_hdf5(path, NamedDescriptors(ids, np.memmap(rows, np.dtype("<f4"), mode="r", shape=shape)))
+        whole = NamedDescriptors(ids, np.memmap(rows, np.dtype("<f4"), mode="r", shape=shape))
+        for part, descriptors in parts_of(path, whole, part_images):
+            write_hdf5(part, descriptors)
         return
     with atomic_file(path) as file:
         if path.suffix == ".npy":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,22 @@ def write_hdf5(path: Path, descriptors: NamedDescriptors) -> None:
     with atomic_file(path) as content, third_party("h5py", "training").File(content, "w") as file:
         file.create_dataset("vectors", data=descriptors.vectors, dtype=np.float32)
         file["image_names"] = as_bytes(descriptors.names)
+
+
+def parts_of(path: Path, whole: NamedDescriptors, images: int) -> Iterator[tuple[Path, NamedDescriptors]]:
+    """Descriptors in parts of so many images, with the file of each; 0 images is one part, ``path`` itself.
+
+    The number of a part comes after the first word of the name, as [ViT4ICD] puts it: :func:`read_hdf5` finds
+    the parts by the common name.
+    """
+    if not images:
+        yield path, whole
+        return
+    head, joint, rest = path.stem.partition("_")
+    for number, start in enumerate(range(0, len(whole), images)):
+        rows = slice(start, start + images)
+        name = f"{head}_{number}{joint}{rest}{path.suffix}"
+        yield path.with_name(name), NamedDescriptors(whole.names[rows], whole.vectors[rows])
 
 
 def as_bytes(names: Sequence[str]) -> np.ndarray:

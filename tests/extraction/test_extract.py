@@ -18,7 +18,7 @@ from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.descriptors.preprocessing import Preprocessing
 from active_indexing.extraction.extract import extract
 from active_indexing.extraction.matrix_file import open_descriptors, reference_names
-from active_indexing.extraction.named_descriptors import open_set, read_hdf5
+from active_indexing.extraction.named_descriptors import NamedDescriptors, open_set, parts_of, read_hdf5
 from active_indexing.extraction.network_inputs import stream_network_inputs
 from active_indexing.images import decoding, listing, tensors
 from active_indexing.images.listing import CollectionItem, ImageCollection, open_source
@@ -375,6 +375,30 @@ def test_hdf5_is_what_the_programs_of_the_challenge_read(folder, tmp_path):
         assert file["image_names"].dtype.kind == "S"
         read = {name.decode() for name in file["image_names"][()]}
     assert read == {f"{number:02d}" for number in range(11)} | {"写真"}
+
+
+def test_hdf5_in_parts_is_read_under_the_common_name(folder, tmp_path):
+    whole = extract(open_source(folder), toy(), tmp_path / "whole", file_format="hdf5")
+    done = extract(open_source(folder), toy(), tmp_path / "out", file_format="hdf5", part_images=4)
+    assert sorted(path.name for path in done.path.parent.glob("*.hdf5")) == [
+        f"fts_{number}.hdf5" for number in range(3)
+    ]
+    read, expected = read_hdf5(done.path), read_hdf5(whole.path)
+    assert read.names == expected.names
+    np.testing.assert_array_equal(read.vectors, expected.vectors)
+    assert extract(open_source(folder), toy(), tmp_path / "out", file_format="hdf5", part_images=4).existed
+    with pytest.raises(ValueError, match=r"parts are of HDF5 files and hold at least 1 image, got 4"):
+        extract(open_source(folder), toy(), tmp_path / "npy", file_format="npy", part_images=4)
+
+
+def test_parts_are_numbered_after_the_first_word_of_the_name():
+    rows = NamedDescriptors(("a", "b", "c"), np.zeros((3, 2), np.float32))
+    parts = list(parts_of(Path("reference_v1.hdf5"), rows, 2))
+    assert [(path.name, part.names) for path, part in parts] == [
+        ("reference_0_v1.hdf5", ("a", "b")),
+        ("reference_1_v1.hdf5", ("c",)),
+    ]
+    assert [path.name for path, _ in parts_of(Path("reference_v1.hdf5"), rows, 0)] == ["reference_v1.hdf5"]
 
 
 @pytest.mark.parametrize("stop", [0, 6])

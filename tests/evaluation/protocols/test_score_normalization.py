@@ -208,7 +208,7 @@ def test_the_codecs_of_sscd_are_tried_when_none_is_given() -> None:
 
 @pytest.mark.parametrize("name", ["PCAW2,L2norm", "PQ8,Flat", "flat", "PCAW,Flat", "PCA0,Flat", ""])
 def test_unknown_codecs_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="expected steps L2norm, PCA<d> or PCAW<d>, and Flat as the last"):
+    with pytest.raises(ValueError, match="expected steps L2norm, PCA<d>, PCAW<d> or NES<factor>x<k>, and"):
         codecs.fit_codec(name, TRAINING)
 
 
