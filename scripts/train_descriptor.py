@@ -131,7 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-sync_bn", dest="sync_bn", action="store_false", default=None, help=argparse.SUPPRESS
     )
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed, help="default: %(default)s")
-    for name, kind in (("processes", int), ("threads", int), ("device", str), ("validation_steps", int)):
+    numbers = ("nodes", "processes", "threads", "validation_steps")
+    for name, kind in (*((number, int) for number in numbers), ("device", str)):
         default = getattr(TrainingRun, name)
         parser.add_argument(f"--{name}", type=kind, default=default, help="default: %(default)s")
     accept_words(parser, "backbone", BACKBONE_WORDS)
@@ -172,7 +173,7 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
     if arguments.decay_start is not None:
         schedule = replace(schedule, decay_start=arguments.decay_start)
     sources = tuple(map(parse_source, arguments.source))
-    batch = arguments.processes * sum(source.images for source in sources)
+    batch = arguments.nodes * arguments.processes * sum(source.images for source in sources)
     changes = {
         "sync_bn": arguments.sync_bn,
         "backbone": arguments.backbone,
@@ -195,6 +196,7 @@ def settings(arguments: argparse.Namespace) -> tuple[TrainingConfig, TrainingRun
         support=parse_source(arguments.support) if arguments.support else None,
         pairs=parse_source(arguments.pairs) if arguments.pairs else None,
         validation=parse_source(arguments.validation) if arguments.validation else None,
+        nodes=arguments.nodes,
         processes=arguments.processes,
         threads=arguments.threads,
         device=arguments.device,

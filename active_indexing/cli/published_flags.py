@@ -93,7 +93,6 @@ TRAIN_DESCRIPTOR: Mapping[str, str] = {
     "val_image_size": "leave it out, the descriptors of the published recipes see 288 pixels",
     "gpus": "give --device cuda and --processes, one per GPU",
     "accelerator": "give --device cuda or cpu",
-    "nodes": "leave it out, one machine trains; SSCD's batch of 4096 needs --processes with large batches",
     "workers": "leave it out, images are decoded once, before the training",
     "num_sanity_val_steps": "leave it out, --validation_steps says how often held-out images are described",
     # kd_icd

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from active_indexing.training.data.batches import Batches, open_banks
 from active_indexing.training.data.image_arrays import ImageArray
 from active_indexing.training.data.side_images import SideBatches
 from active_indexing.training.distributed import collectives
+from active_indexing.training.distributed.launch import Launch, launched
 from active_indexing.training.objectives.interface import Objective
 from active_indexing.training.preparation import ROWS, fit_head, make_rows
 from active_indexing.training.start import started_network
@@ -30,6 +32,8 @@ from active_indexing.training.teachers import load_teacher
 from active_indexing.training.trainer import Trainer, build_trainer, train
 from active_indexing.training.validation import validate
 
+# How long processes of other machines wait while the first one decodes the images.
+PREPARATION = timedelta(days=1)
 CHECKPOINT, DESCRIPTOR, LOG, SETTINGS = "checkpoint.pt", "descriptor.pt", "log.jsonl", "training.json"
 
 
@@ -46,7 +50,8 @@ class TrainingRun:
         support: images that match nothing, for objectives that ask for them.
         pairs: images that match two by two, by their names, for objectives that ask for them.
         validation: held-out images; ``None`` validates nothing.
-        processes: on this machine: GPUs, or CPU cores. Their batches add up.
+        nodes: machines; more than one are started by torchrun, and see one ``output_dir``.
+        processes: on each machine: GPUs, or CPU cores. The batches of all processes add up.
         threads: of each process; 0 leaves it to torch.
         device: ``cpu`` or ``cuda``.
         checkpoint_seconds: between checkpoints.
@@ -62,6 +67,7 @@ class TrainingRun:
     support: TrainingImages | None = None
     pairs: TrainingImages | None = None
     validation: TrainingImages | None = None
+    nodes: int = 1
     processes: int = 1
     threads: int = 0
     device: str = "cpu"
@@ -79,7 +85,7 @@ class TrainingRun:
                     f"{source.path} and {named[source.path.stem]} have one name, by which their images are "
                     "kept; rename one of them."
                 )
-        for name in ("processes", "log_steps", "validation_steps"):
+        for name in ("nodes", "processes", "log_steps", "validation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
@@ -91,23 +97,32 @@ def run(config: TrainingConfig, run_config: TrainingRun) -> Path:
         Path of the exported descriptor.
 
     Raises:
-        FileNotFoundError, ValueError: if images or the checkpoint of ``output_dir`` do not fit.
+        FileNotFoundError, ValueError: if images or the checkpoint of ``output_dir`` do not fit, or torchrun
+            started other processes than the settings say.
     """
+    launch = launched(run_config.nodes, run_config.processes)
+    if launch is not None:
+        _join(launch, config, run_config)
+        return run_config.output_dir / DESCRIPTOR
+    _prepare(config, run_config)
+    if run_config.processes == 1:
+        _process(0, config, run_config, None)
+    else:
+        arguments = (config, run_config, _free_port())
+        torch.multiprocessing.spawn(_process, args=arguments, nprocs=run_config.processes)
+    return run_config.output_dir / DESCRIPTOR
+
+
+def _prepare(config: TrainingConfig, run_config: TrainingRun) -> None:
+    """What the processes share, once before they start: decoded images, a teacher's rows."""
     out = run_config.output_dir
     out.mkdir(parents=True, exist_ok=True)
-    # Decoded here, once, before the processes share the arrays.
     open_banks(run_config.sources, out / "banks")
     for source in (run_config.validation, run_config.support, run_config.pairs):
         if source:
             open_banks((source,), out / "banks")
     _make_rows(config, run_config)
     write_json(out / SETTINGS, {"training": asdict(config), "run": asdict(run_config)})
-    if run_config.processes == 1:
-        _process(0, config, run_config, None)
-    else:
-        arguments = (config, run_config, _free_port())
-        torch.multiprocessing.spawn(_process, args=arguments, nprocs=run_config.processes)
-    return out / DESCRIPTOR
 
 
 def _make_rows(config: TrainingConfig, run_config: TrainingRun) -> None:
@@ -130,19 +145,42 @@ def _free_port() -> int:
 
 def _process(rank: int, config: TrainingConfig, run_config: TrainingRun, port: int | None) -> None:
     """The work of one process; ``port`` is where the processes meet."""
-    if run_config.threads:
-        torch.set_num_threads(run_config.threads)
-    device = torch.device(run_config.device, rank) if run_config.device == "cuda" else torch.device("cpu")
+    device = _device(run_config, rank)
     if port is None:
         _train(config, run_config, device)
         return
-    backend = "nccl" if run_config.device == "cuda" else "gloo"
+    backend = _backend(run_config)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=run_config.processes)
     try:
         _train(config, run_config, device)
     finally:
         dist.destroy_process_group()
+
+
+def _join(launch: Launch, config: TrainingConfig, run_config: TrainingRun) -> None:
+    """The work of one process that torchrun started; the first one of all prepares what they share."""
+    device = _device(run_config, launch.local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(_backend(run_config), timeout=PREPARATION)
+    try:
+        if launch.rank == 0:
+            _prepare(config, run_config)
+        dist.barrier()
+        _train(config, run_config, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(run_config: TrainingRun, local_rank: int) -> torch.device:
+    if run_config.threads:
+        torch.set_num_threads(run_config.threads)
+    return torch.device("cuda", local_rank) if run_config.device == "cuda" else torch.device("cpu")
+
+
+def _backend(run_config: TrainingRun) -> str:
+    return "nccl" if run_config.device == "cuda" else "gloo"
 
 
 def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device) -> None:
@@ -155,6 +193,11 @@ def _train(config: TrainingConfig, run_config: TrainingRun, device: torch.device
     side = _side(run_config, trainer.objective, config.seed)
     if (out / CHECKPOINT).exists():
         trainer.resume(out / CHECKPOINT)
+    steps = collectives.gather(torch.tensor([trainer.step], device=device)).tolist()
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"the processes begin at steps {sorted(set(steps))}: all machines must see one --output_dir."
+        )
     if collectives.rank() == 0:
         _lead(trainer, train(trainer, batches, side), run_config, held_out)
     else:
