@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 Result = TypeVar("Result")
@@ -58,3 +59,8 @@ def in_a_fork(function: Callable[[], Result]) -> Result:
     assert os.waitpid(pid, 0)[1] == 0, "it failed in its own process; its output is above"
     result: Result = pickle.loads(answer)
     return result
+
+
+def at_once(work: Callable[..., None], *arguments: object, processes: int = 2) -> None:
+    """``work(rank, *arguments)`` in processes forked from this one; an error in one is raised here."""
+    torch.multiprocessing.start_processes(work, arguments, processes, start_method="fork")

@@ -11,9 +11,12 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 import active_indexing
@@ -163,3 +166,31 @@ def test_no_program_finds_the_package_by_hand() -> None:
     for folder in ("scripts", "data", "analysis", "active_indexing"):
         for path in (ROOT / folder).rglob("*.py"):
             assert "sys.path" not in path.read_text(), path
+
+
+CUDA = re.compile(r"nvidia-|cuda-|triton$")  # what torch brings beside itself, and only its CUDA build does
+CUDA_LIBRARIES = re.compile(r"lib(torch|c10)_(cuda|nvshmem)")  # parts of torch that its CPU build lacks
+
+
+def installed_bytes(projects: list[str]) -> int:
+    """Of projects and all that they require, as pip's records have them, but for CUDA."""
+    total, waiting, seen = 0, list(projects), set()
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in seen or CUDA.match(name):
+            continue
+        seen.add(name)
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:  # faiss-gpu in place of faiss-cpu
+            continue
+        total += sum(file.size or 0 for file in found.files or [] if not CUDA_LIBRARIES.match(file.name))
+        required = [Requirement(line) for line in found.requires or []]
+        waiting += [each.name for each in required if not each.marker or each.marker.evaluate({"extra": ""})]
+    return total
+
+
+def test_without_cuda_an_installation_is_as_small_as_the_readme_says() -> None:
+    (told,) = re.findall(r"about ([\d.]+) GB in all", (ROOT / "README.md").read_text())
+    assert 0.5 < installed_bytes(sections()[""]) / 1e9 < float(told)
+    assert float(told) < 2.5

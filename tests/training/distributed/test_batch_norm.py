@@ -23,6 +23,7 @@ from active_indexing.training.objectives.sscd import SSCDConfig
 from active_indexing.training.optimization.schedules import Schedule, SizeStage
 from active_indexing.training.run import _free_port
 from active_indexing.training.trainer import build_trainer, train_step
+from tests.programs import at_once
 
 CPU = torch.device("cpu")
 IMAGES = torch.tensor([0, 1, 0, 1, 2, 3, 2, 3])  # two processes of four views
@@ -111,7 +112,7 @@ def work(rank, port, folder):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two_processes")
-    torch.multiprocessing.spawn(work, args=(_free_port(), folder), nprocs=2)
+    at_once(work, _free_port(), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

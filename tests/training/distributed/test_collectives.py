@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from active_indexing.training.distributed import collectives
 from active_indexing.training.objectives.contrastive import Views, entropy_loss, info_nce, pairs_of_copies
 from active_indexing.training.run import _free_port
+from tests.programs import at_once
 
 IMAGES = torch.tensor([0, 1, 0, 1, 2, 3, 2, 3])  # two processes of four views
 INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
@@ -50,7 +51,7 @@ def work(rank, port, path):
 
 @pytest.mark.slow
 def test_two_processes_compute_the_gradient_of_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(work, args=(_free_port(), tmp_path / "result.pt"), nprocs=2)
+    at_once(work, _free_port(), tmp_path / "result.pt")
     together, mean = torch.load(tmp_path / "result.pt")
     torch.testing.assert_close(together, gradient(slice(None)), rtol=1e-4, atol=1e-6)
     assert mean.tolist() == [0.5, 0.5]
