@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from active_indexing.query.reranking import ranked
+from active_indexing.query.views import WHOLE
 from active_indexing.store.archive import Store
 from active_indexing.store.rows import NewImage
 from active_indexing.store.search import CandidateSearch
@@ -64,31 +68,50 @@ class StoreMachine(RuleBasedStateMachine):
         self.search = CandidateSearch(self.reader)
 
     @precondition(lambda self: available())
-    @rule(number=st.integers(0, 30), at=st.integers(1, 40), mode=st.sampled_from(["kill", "torn"]))
-    def killed_release(self, number: int, at: int, mode: str) -> None:
-        if number in self.model or number in self.removed:
+    @rule(
+        number=st.integers(0, 30),
+        at=st.integers(1, 40),
+        mode=st.sampled_from(["kill", "torn"]),
+        action=st.sampled_from(["release", "remove", "rebuild"]),
+    )
+    def killed(self, number: int, at: int, mode: str, action: str) -> None:
+        known = number in self.model or number in self.removed
+        if action == "release" and known:
             return
         self.reader.close()  # nothing but the killed process has the store open
+        image = new_image(self.folder, number, write=False)
 
-        def run(tell: object) -> None:
+        def run(tell: Callable[[str], None]) -> None:
             with Store.writing(self.folder) as store:
-                store.append(store.database.begin_run({}), [new_image(self.folder, number)])
-                tell("released")
+                if action == "release":
+                    store.append(store.database.begin_run({}), [new_image(self.folder, number)])
+                elif action == "remove":
+                    store.remove(image.id)
+                else:
+                    store.save_cache()
+                tell("done")
 
         trace = traced(run, self.folder, at, mode)
         self.reopen()
-        image = new_image(self.folder, number, write=False)
-        found = bool(self.reader.database.images([image.id]))
-        assert found or "released" not in trace.told
-        if found:
+        rows = self.reader.database.images([image.id])
+        found = bool(rows) and rows[0].status == "released"
+        if "done" in trace.told:  # what was promised is there; what was not may be, or not at all
+            assert found == (action == "release" or (action == "rebuild" and number in self.model))
+        assert found or action != "rebuild" or number not in self.model
+        if found and action == "release":
             self.model[number] = image
+        elif action == "remove" and not found and self.model.pop(number, None) is not None:
+            self.removed.add(number)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())
     def every_image_finds_itself(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.model)))
         image = self.model[number]
-        assert image.id in self.search.candidates(image.descriptor[None], k=40, nprobe=8)
+        ids = self.search.candidates(image.descriptor[None], k=40, nprobe=8)
+        best = ranked(image.descriptor[None], [WHOLE], self.reader.database.descriptors(ids), 0)
+        assert best[0].id == image.id
+        assert {each.id for each in best} <= {each.id for each in self.model.values()}
 
     @invariant()
     def an_open_reader_sees_the_model(self) -> None:
@@ -109,8 +132,9 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=6,
-    stateful_step_count=12,
+    # A soak: SOAK=200 python -m pytest tests/store/test_model.py
+    max_examples=int(os.environ.get("SOAK", "6")),
+    stateful_step_count=12 if "SOAK" not in os.environ else 40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
