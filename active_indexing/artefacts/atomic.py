@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,21 @@ import numpy as np
 
 _PREFIX, _SUFFIX = ".writing-", ".tmp"
 _swept: set[str] = set()
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FullDiskError(OSError):
+    """A file that could not be written because there is no room; what was there before is there still."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self._text = (
+            f"{path} can't be written: the disk or a quota is full ({error.strerror}). Nothing of it was "
+            "kept; make room and run the same command again."
+        )
+
+    def __str__(self) -> str:
+        return self._text
 
 
 @contextmanager
@@ -31,6 +47,9 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Yields:
         A binary file open for writing, and for reading what was written.
+
+    Raises:
+        FullDiskError: no room for it.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -44,8 +63,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.replace(temporary, path)
         fsync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise FullDiskError(path, error) from error
         raise
 
 

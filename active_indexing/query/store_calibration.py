@@ -13,7 +13,7 @@ from scipy import stats
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.query.reranking import ranked
-from active_indexing.query.strangers import Strangers, fitted, leave_one_out, spread_of
+from active_indexing.query.strangers import LEAST_SCORES, Strangers, fitted, leave_one_out, spread_of
 from active_indexing.query.views import WHOLE
 from active_indexing.store.archive import Store
 from active_indexing.store.errors import StoreError
@@ -48,12 +48,14 @@ class StoreCalibration:
         source: ``non-matching queries``, ``own images`` (leave one out) or ``estimate`` (leave one out, from
             the descriptors alone).
         views: whether queries were looked at in parts.
+        references: whether references of the index stood for the queries, each against all images.
     """
 
     strangers: Strangers | None
     spread: float
     source: str
     views: bool
+    references: bool = False
 
     def notes(self, store: Store) -> list[str]:
         """What people should know about verdicts that rest on it."""
@@ -67,11 +69,9 @@ class StoreCalibration:
                 if grown > 2
                 else []
             )
-        return [
-            f"thresholds are estimated from {self.strangers.count:,} images of the store, each "
-            f"against the others; "
-            f"{command} measures them"
-        ]
+        own = "images of the store, each against the others"
+        words = "references of its index" if self.references else own
+        return [f"thresholds are estimated from {self.strangers.count:,} {words}; {command} measures them"]
 
     def interval(self, rate: float) -> tuple[float, float] | None:
         """95 % interval of the true false-positive rate; ``None`` for what was not measured."""
@@ -84,6 +84,9 @@ class StoreCalibration:
 
 def estimated(store: Store, search: CandidateSearch, views: bool) -> StoreCalibration:
     """From the descriptors in the store: every image of a sample against all others.
+
+    Of fewer than ``LEAST_SCORES`` images there is no distribution: then references of the index, what their
+    codes remember, are the queries.
 
     Args:
         store: open.
@@ -98,7 +101,10 @@ def estimated(store: Store, search: CandidateSearch, views: bool) -> StoreCalibr
     )
     images = store.database.count_released()
     others = store.strangers if images < FEW else store.strangers[:0]
-    if images < FEW:
+    references = 0 < len(own) < LEAST_SCORES <= len(others)
+    if references:
+        strangers = fitted((others @ own.T).max(axis=1), len(own))
+    elif images < FEW:
         strangers = fitted(leave_one_out(own, others), len(own) - 1 + len(others))
     else:
         best = [_best_other(store, search, image, own[n]) for n, image in enumerate(stored)]
@@ -106,7 +112,7 @@ def estimated(store: Store, search: CandidateSearch, views: bool) -> StoreCalibr
     spread = spread_of(np.concatenate([own, others]))
     if strangers is not None and views:
         strangers = strangers.of_views(VIEWS)
-    return StoreCalibration(strangers, spread, ESTIMATE, views)
+    return StoreCalibration(strangers, spread, ESTIMATE, views, references)
 
 
 def _best_other(store: Store, search: CandidateSearch, image: int, descriptor: np.ndarray) -> float:
@@ -145,8 +151,9 @@ def measured(
 
 def save_calibration(store: Store, calibration: StoreCalibration) -> Path:
     """Keep a calibration in the store's folder."""
-    path = store.folder / FILE_NAME
-    write_json(path, {"format": FORMAT, "contract": store.contract.fingerprint, **asdict(calibration)})
+    path, content = store.folder / FILE_NAME, asdict(calibration)
+    del content["references"]  # of estimates alone, which are not kept
+    write_json(path, {"format": FORMAT, "contract": store.contract.fingerprint, **content})
     return path
 
 

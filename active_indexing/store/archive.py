@@ -278,6 +278,11 @@ def _locked(folder: Path, wait: float) -> Iterator[None]:
             f"another program ({holder_of(path)}) is writing to {folder}; wait until it ends, or give "
             f"--wait SECONDS."
         ) from error
+    except PermissionError as error:
+        raise StoreError(
+            f"{folder} can't be written to ({error.strerror}): give yourself the right to write to this "
+            "folder and what is in it, or choose another."
+        ) from error
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -127,3 +128,22 @@ def test_names_that_are_no_utf8_are_written_and_read_back(tmp_path: Path) -> Non
     atomic.write_json(tmp_path / "a.json", {"where": name})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"where": name}
     assert identity.fingerprint([name]) != identity.fingerprint(["caf.png"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_told_with_the_file_and_the_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.json"
+    atomic.write_bytes(path, b"before")
+
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        atomic.FullDiskError, match=r"a\.json can't be written: the disk .* run the same command again"
+    ):
+        atomic.write_bytes(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["a.json"]

@@ -212,3 +212,20 @@ def test_queries_come_from_files_folders_lists_and_standard_input(
     assert told[-1] == tmp_path / "relative.png"
     with pytest.raises(FileNotFoundError, match="no list"):
         list(query_paths([], [tmp_path / "none.txt"]))
+
+
+def test_a_store_of_few_images_takes_references_of_its_index_for_strangers(toy: Toy, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    toy_release(toy, some(toy, tmp_path / "photos", slice(0, 2)), store)
+    with Lookup(store) as lookup:
+        told = lookup.notes[0]
+        assert told.startswith("thresholds are estimated from")
+        assert "references of its index" in told
+        assert lookup.calibration.strangers.images == 2
+        with Image.open(photo(toy, 1)) as image:
+            smaller = image.convert("RGB").resize((image.width - 3, image.height - 2))
+        assert lookup.ask(smaller).verdict == "match"
+        assert [lookup.ask(photo(toy, place)).verdict for place in range(24, 32)].count("match") <= 1
+    toy_release(toy, some(toy, tmp_path / "photos", slice(2, 9)), store)
+    with Lookup(store) as lookup:
+        assert "9 images of the store, each against the others" in lookup.notes[0]
