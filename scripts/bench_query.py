@@ -31,6 +31,7 @@ from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.attacks.registry import Attack, default_attacks
 from active_indexing.config import RunConfig, configure
 from active_indexing.images.any_image import srgb_of
+from active_indexing.images.inventory import id_of_sha256
 from active_indexing.images.listing import find_images
 from active_indexing.parallel.resources import device_for
 from active_indexing.query.answers import MATCH, UNSURE_MATCH, Answer
@@ -39,7 +40,7 @@ from active_indexing.query.lookup import Lookup, QueryConfig
 from active_indexing.query.views import View
 from active_indexing.seeding import generator_for
 from active_indexing.store import search
-from active_indexing.store.archive import Store, content_id
+from active_indexing.store.archive import Store
 from active_indexing.store.rows import NewImage
 from active_indexing.store_run import fitting_of, open_or_create, release
 
@@ -116,7 +117,7 @@ def made_up(number: int, vector: np.ndarray, sha256: str = "") -> NewImage:
     """A row without a file; its hash is that of the number, or the one that is given."""
     sha256 = sha256 or sha256_bytes(str(number).encode())
     return NewImage(
-        id=content_id(sha256), source=f"reference {number}", source_sha256=sha256,
+        id=id_of_sha256(sha256), source=f"reference {number}", source_sha256=sha256,
         released=f"references/{sha256}", released_sha256=sha256, size=0, width=0, height=0, psnr=0, ssim=0,
         linf=0, descriptor=vector, entries=vector[None],
     )  # fmt: skip

@@ -12,13 +12,14 @@ import numpy as np
 from active_indexing.artefacts.atomic import remove_leftovers, unlink
 from active_indexing.artefacts.identity import sha256_bytes, sha256_file
 from active_indexing.images import decoding
+from active_indexing.images.inventory import id_of_sha256
 from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import map_as_done
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.image import ImageReleaser
 from active_indexing.release.names import released_names
 from active_indexing.release.signing import Sign, SigningError
-from active_indexing.store.archive import RELEASED_FOLDER, Store, content_id, free_name
+from active_indexing.store.archive import RELEASED_FOLDER, Store, free_name
 from active_indexing.store.rows import RELEASED, Manifest, NewImage, StoredImage
 
 _MEASURED = {"id", "source", "released", "status", "reason", "width", "height", "psnr", "ssim", "linf"}
@@ -140,7 +141,7 @@ def new_image(
     content = path.read_bytes()
     further = {name: getattr(row, name) for name in ManifestRow.columns() if name not in _MEASURED}
     return NewImage(
-        id=content_id(source_sha256),
+        id=id_of_sha256(source_sha256),
         source=row.source,
         source_sha256=source_sha256,
         released=released,
@@ -177,7 +178,7 @@ def _new_sources(
         elif sha256 in todo:
             outcome.skipped.append((source.path, f"the same file as {todo[sha256].path}"))
         else:
-            todo[sha256] = replace(source, id=content_id(sha256))
+            todo[sha256] = replace(source, id=id_of_sha256(sha256))
     return [(source, sha256) for sha256, source in todo.items()]
 
 

@@ -32,7 +32,6 @@ from active_indexing.artefacts.atomic import (
 from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.artefacts.locking import exclusive_lock, holder_of
 from active_indexing.index.code_index import Codec, IndexFileError, decoded_entries
-from active_indexing.records import PROTECTED_BASE
 from active_indexing.store import cache
 from active_indexing.store.contract import FILE_NAME as CONTRACT
 from active_indexing.store.contract import Contract, read_contract, write_contract
@@ -245,11 +244,6 @@ def create_store(
         Database.create(folder / DATABASE, meta).close()
         fsync_folder(folder)
         write_contract(contract, folder, loading)
-
-
-def content_id(sha256: str) -> int:
-    """63-bit id of an image, in [2**62, 2**63), from the SHA-256 of its source's bytes."""
-    return PROTECTED_BASE | (int(sha256[:16], 16) >> 2)
 
 
 def free_name(database: Database, wanted: str, image_id: int) -> str:

@@ -31,7 +31,7 @@ class NewImage:
 
     Attributes:
         id: 63-bit id made from the content of the source, see
-            :func:`active_indexing.store.archive.content_id`.
+            :func:`active_indexing.images.inventory.id_of_sha256`.
         source: path of the source, for people.
         source_sha256: of the source's bytes, 64 hexadecimal digits.
         released: path of the released file, relative to the store, or absolute when it is kept elsewhere.

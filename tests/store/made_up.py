@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from active_indexing.artefacts.atomic import write_bytes
+from active_indexing.images.inventory import id_of_sha256
 from active_indexing.index.code_index import Codec
 from active_indexing.index.vector_index import new_index
-from active_indexing.store.archive import Store, content_id, create_store
+from active_indexing.store.archive import Store, create_store
 from active_indexing.store.contract import Contract
 from active_indexing.store.rows import NewImage
 
@@ -61,7 +62,7 @@ def new_image(folder: Path, seed: int, entries: int = 1, write: bool = True) -> 
         write_bytes(folder / "released" / f"{seed:04d}.png", content)
     descriptor = unit(1, 10_000 + seed)[0]
     return NewImage(
-        id=content_id(source), source=f"photos/{seed}.jpg", source_sha256=source,
+        id=id_of_sha256(source), source=f"photos/{seed}.jpg", source_sha256=source,
         released=f"released/{seed:04d}.png", released_sha256=hashlib.sha256(content).hexdigest(),
         size=len(content), width=40, height=30, psnr=42.0, ssim=0.99, linf=3, descriptor=descriptor,
         entries=np.stack([descriptor, *unit(entries - 1, 20_000 + seed)]), quality={"ciede2000_p95": 1.25},

@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from active_indexing.artefacts.atomic import write_bytes
+from active_indexing.images.inventory import id_of_sha256
 from active_indexing.records import ManifestRow, SourceImage
 from active_indexing.release.image import Released
 from active_indexing.release.into_store import release_into_store
 from active_indexing.store import cache
-from active_indexing.store.archive import Store, content_id
+from active_indexing.store.archive import Store
 from active_indexing.store.rows import RELEASED, REMOVED
 from active_indexing.store.verify import verify
 from tests.store.made_up import DIM, make_store
@@ -89,7 +90,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[SourceImage]:
 
 
 def ids_of(sources: list[SourceImage]) -> set[int]:
-    return {content_id(hashlib.sha256(source.path.read_bytes()).hexdigest()) for source in sources}
+    return {id_of_sha256(hashlib.sha256(source.path.read_bytes()).hexdigest()) for source in sources}
 
 
 class Scenario:
