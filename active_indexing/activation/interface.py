@@ -137,8 +137,8 @@ def opacity(alpha: np.ndarray) -> Tensor:
 
 def step_logger(context: ActivationContext, job: ActivationJob) -> Callable[[Step], None] | None:
     """The context's ``on_step`` for one image."""
-    told, image_id = context.on_step, job.image_id
-    return None if told is None else lambda step: told(image_id, step)
+    on_step, image_id = context.on_step, job.image_id
+    return None if on_step is None else lambda step: on_step(image_id, step)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from active_indexing.activation.perturbation.jnd import LUMA
+from active_indexing.images.tensors import LUMA
 
 CROP_AREA = (0.3, 1.0)  # share of the image that a crop keeps
 TURN = 40.0  # degrees, either way

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from active_indexing.descriptors.config import MOST_INPUT_EDGE
+from active_indexing.images.tensors import LUMA
 
 Resize = Literal["square", "short_edge", "long_edge"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -18,9 +19,6 @@ Interpolation = Literal["bilinear", "bicubic"]
 # Mean and standard deviation of ImageNet in [0, 1] RGB; SSCD, DINO and torchvision's weights use them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Grey of an RGB pixel, ITU-R 601-2 as in Pillow's ``convert("L")``.
-LUMA = (0.299, 0.587, 0.114)
 
 
 def grey_pixels(pixels: torch.Tensor) -> torch.Tensor:

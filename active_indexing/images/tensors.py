@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in the grey of a pixel (ITU-R BT.601, as Pillow and torchvision have it)."""
+
 
 def to_tensor(rgb: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""

@@ -58,7 +58,7 @@ def misfits(index: Any, made: Any) -> list[str]:
     read, wanted = structure(index), structure(made)
     reasons = [
         f"its {name.replace('_', ' ')} is {read.get(name, 'absent')}, expected {wanted.get(name, 'none')}"
-        for name in sorted(read.keys() | wanted.keys())
+        for name in sorted(read.keys() | wanted.keys(), key=lambda name: (name != "kind", name))
         if read.get(name) != wanted.get(name)
     ]
     if not index.is_trained:

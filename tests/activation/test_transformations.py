@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from active_indexing.activation import transformations as module
-from active_indexing.activation.perturbation.jnd import LUMA
 from active_indexing.activation.transformations import (
     Transformations,
     joined,
@@ -17,7 +16,7 @@ from active_indexing.activation.transformations import (
     transformed,
     turn_matrix,
 )
-from active_indexing.images.tensors import to_tensor
+from active_indexing.images.tensors import LUMA, to_tensor
 from tests.activation.worlds import picture
 
 HEIGHT, WIDTH = 12, 18

@@ -356,8 +356,9 @@ def test_what_was_saved_loads_with_the_word_of_its_side_car(config: IndexConfig)
     [
         ("IVF16,Flat", "IVF8,Flat", "its nlist is 16, expected 8"),
         ("PQ8x4np", "PQ4x4np", "its code size is 4, expected 2"),
-        ("IVF8,SQ8", "IVF8,Flat", "its by residual is 1, expected 0"),
-        ("LSH", "PQ4x4np", "its code size is 8, expected 2"),
+        ("HNSW8", "IVF8,Flat", "its kind is IndexHNSWFlat, expected IndexIVFFlat"),
+        ("IVF8,SQ8", "IVF8,Flat", "its kind is IndexIVFScalarQuantizer, expected IndexIVFFlat"),
+        ("LSH", "PQ4x4np", "its kind is IndexLSH, expected IndexPQ"),
     ],
 )
 def test_an_index_of_another_kind_is_refused_whatever_its_side_car_says(

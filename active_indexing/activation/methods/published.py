@@ -33,15 +33,13 @@ from active_indexing.activation.objectives.targets import check_target, target_r
 from active_indexing.activation.perturbation.jnd import CHANNEL_SCALE, jnd, uniform
 from active_indexing.activation.perturbation.optimizers import build_optimizer, build_scheduler, check_specs
 from active_indexing.activation.perturbation.scaling import FullPerturbation
+from active_indexing.descriptors.preprocessing import IMAGENET_STD
 from active_indexing.images import tensors
 from active_indexing.index.vector_index import VectorIndex
 from active_indexing.seeding import torch_generator_for
 
 Describe = Callable[[Tensor], Tensor]
 """(B, 3, H, W) in [0, 1] -> (B, D), differentiable."""
-
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""The published program perturbs images normalised with these (torchvision's ImageNet statistics)."""
 
 DELTA_INIT = 1e-6
 """Standard deviation of delta at the start, published active_indexing default."""
@@ -92,6 +90,7 @@ def published(
         ValueError: the optimizer made it infinite.
     """
     bound = bounds(pixels, config)
+    # The published program perturbs images that are normalised with these.
     std = pixels.new_tensor(IMAGENET_STD)[:, None, None]
     start = torch.randn(pixels.shape, generator=generator, dtype=torch.float32)
     delta = (DELTA_INIT * start).to(pixels.device).requires_grad_(True)

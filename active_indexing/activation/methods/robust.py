@@ -261,14 +261,14 @@ class RobustBatch:
 
     def _log(self, step: int, cosine: Tensor, loss: Tensor, shift: Tensor, length: Tensor) -> None:
         for place, job in enumerate(self._tasks):
-            told = step_logger(self._context, job)
-            if told is None:
+            on_step = step_logger(self._context, job)
+            if on_step is None:
                 return
             seen = enlarged(shift[place : place + 1].detach(), self._shape)
             error, largest = float(seen.square().mean()), 255 * float(seen.abs().max())
             psnr = -10 * float(np.log10(error)) if error else float("inf")
             losses = float(loss[place]), float(cosine[place])
-            told(Step(step, *losses, error, psnr, largest, float(length[place])))
+            on_step(Step(step, *losses, error, psnr, largest, float(length[place])))
 
 
 def _notes(room: float, kept: float | None) -> tuple[str, ...]:

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G, B in luminance (ITU-R BT.601)."""
+from active_indexing.images.tensors import LUMA
 
 LUMINANCE_PIVOT = 127.0  # grey level where the dark branch meets the bright one (Yang 2005)
 DARK_GAIN = 17.0  # Yang 2005

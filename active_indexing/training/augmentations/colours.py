@@ -6,10 +6,8 @@ import math
 
 import torch
 
+from active_indexing.images.tensors import LUMA
 from active_indexing.training.augmentations.random_draws import Draws
-
-# Rec. 601 luma, which Pillow and torchvision use for grey.
-LUMA = (0.299, 0.587, 0.114)
 
 
 def colour_matrices(angle: torch.Tensor, saturation: torch.Tensor) -> torch.Tensor:

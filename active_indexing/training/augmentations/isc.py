@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from active_indexing.training.augmentations.colours import LUMA
+from active_indexing.images.tensors import LUMA
 from active_indexing.training.augmentations.degradation import gaussian_blur, pixelate, shuffle_pixels
 from active_indexing.training.augmentations.drawings import draw_all
 from active_indexing.training.augmentations.geometry import box_map, inside

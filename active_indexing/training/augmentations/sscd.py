@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from active_indexing.extras import third_party
-from active_indexing.training.augmentations.colours import LUMA
+from active_indexing.images.tensors import LUMA
 from active_indexing.training.augmentations.degradation import gaussian_blur
 from active_indexing.training.augmentations.drawings import draw_all
 from active_indexing.training.augmentations.geometry import box_map
