@@ -120,11 +120,12 @@ async def query(request: Request, _: Reader) -> QueryAnswer:
     engine: Engine = request.app.state.engine
     config: ServiceConfig = request.app.state.config
     noted = request.state.noted
-    with engine.in_hand():
-        content = await image_of(request, config.max_mb * 1_000_000, config.upload_seconds)
+    with engine.room.taken() as take:
+        content = await image_of(request, config.max_mb * 1_000_000, config.upload_seconds, take)
         begun = time.perf_counter()
         noted["bytes"] = len(content)
-        asked = await engine.ask(content)
+        with engine.in_hand():
+            asked = await engine.ask(content)
         answer = query_answer(engine, asked, time.perf_counter() - begun)
     noted["verdict"] = answer.verdict
     return answer

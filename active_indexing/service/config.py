@@ -25,7 +25,7 @@ class ServiceConfig:
     )
     max_mb: int = setting(20, "largest upload, megabytes")
     max_megapixels: int = setting(50, "largest image, megapixels; looked up in its header")
-    concurrent: int = setting(16, "requests that one process has in hand; more are answered with 429")
+    concurrent: int = setting(16, "images that one process has in hand; more are answered with 429")
     upload_seconds: int = setting(30, "longest upload; a slower one is answered with 408")
     queue_seconds: int = setting(10, "longest wait for a free core; then the answer is 429")
 

@@ -22,6 +22,7 @@ from active_indexing.query.lookup import Lookup, QueryConfig
 from active_indexing.query.store_calibration import ESTIMATE, FILE_NAME, StoreCalibration
 from active_indexing.service.config import ServiceConfig
 from active_indexing.service.refusals import Refusal, busy
+from active_indexing.service.uploads import Room
 from active_indexing.store.archive import Store
 from active_indexing.store.rows import REMOVED, StoredImage
 
@@ -66,6 +67,7 @@ class Engine:
     Attributes:
         query: how the store is asked.
         store: its rows, for what need not wait for a description.
+        room: memory for uploads.
 
     Raises:
         FileNotFoundError: no store there.
@@ -82,6 +84,7 @@ class Engine:
         self._drawing = ThreadPoolExecutor(1, "drawing")
         self._thumbnails: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._in_hand = 0
+        self.room = Room(service.concurrent * service.max_mb * 1_000_000)
         self._asking.submit(
             self._lookup.ask, np.zeros((64, 64, 3), np.uint8)
         ).result()  # the first one is slow
@@ -95,7 +98,7 @@ class Engine:
 
     @contextmanager
     def in_hand(self) -> Iterator[None]:
-        """A request is one of those that may be in work or wait.
+        """A request, whose body has come, is one of those that may be in work or wait.
 
         Raises:
             Refusal: there are as many as there may be.

@@ -132,8 +132,8 @@ async def query_by_binding(
 async def query_by_large_binding(request: Request, _: Reader, most: Most = 10) -> QueryResult:
     """The same, with the binding in the body."""
     engine: Engine = request.app.state.engine
-    with engine.in_hand():
-        body = await body_of(request, 2 * MOST_VALUE, request.app.state.config.upload_seconds)
+    with engine.room.taken() as take:
+        body = await body_of(request, 2 * MOST_VALUE, request.app.state.config.upload_seconds, take)
     try:
         query = SoftBindingQuery.model_validate_json(body)
     except ValidationError as error:
@@ -159,12 +159,15 @@ async def query_by_content(
     hint = None
     if hint_alg == ALGORITHM and hint_value is not None:
         hint = _parsed(hint_value)
-    with engine.in_hand():
-        content = await image_of(request, config.max_mb * 1_000_000, config.upload_seconds)
+    with engine.room.taken() as take:
+        content = await image_of(request, config.max_mb * 1_000_000, config.upload_seconds, take)
         request.state.noted["bytes"] = len(content)
-        matches = await engine.work(
-            lambda lookup: by_image(lookup, engine.decoded(content), content, min(most, MOST_RESULTS), hint)
-        )
+        with engine.in_hand():
+            matches = await engine.work(
+                lambda lookup: by_image(
+                    lookup, engine.decoded(content), content, min(most, MOST_RESULTS), hint
+                )
+            )
     return _result(matches)
 
 

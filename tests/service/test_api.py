@@ -4,11 +4,13 @@ import asyncio
 import io
 import json
 import logging
+import socket
 import sqlite3
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +31,7 @@ from active_indexing.service.tokens import ADMIN, READ, add_token, revoke_token
 from active_indexing.service.uploads import image_of
 from active_indexing.store.archive import Store
 from tests.conftest import Toy
-from tests.service.worlds import client_of, copy_of, filled, photo, png
+from tests.service.worlds import client_of, copy_of, filled, listening, photo, png
 from tests.store.worlds import some, toy_release
 
 PNG = {"Content-Type": "image/png"}
@@ -283,8 +285,36 @@ def test_a_slow_upload_is_cut_off() -> None:
                 await asyncio.sleep(0.05)
 
     with pytest.raises(Refusal, match=r"took more than 0.2 s") as caught:
-        asyncio.run(image_of(Slow(), 1000, 0.2))
+        asyncio.run(image_of(Slow(), 1000, 0.2, lambda _: None))
     assert caught.value.status == 408
+
+
+def test_slow_clients_hold_nobody_up(toy: Toy, unchanged: Path) -> None:
+    head = "POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    with listening(unchanged, concurrent=1) as address:
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        slow = [socket.create_connection((host, int(port))) for _ in range(20)]
+        for line in slow:
+            line.sendall(f"{head}Content-Length: 9000\r\n\r\n".encode() + b"\x89PNG")
+        request = urllib.request.Request(f"{address}v1/query", copy_of(toy, 1), PNG)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["verdict"] == "match"
+        for line in slow:
+            line.close()
+
+
+def test_the_memory_for_uploads_is_bounded(unchanged: Path) -> None:
+    noise = png(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8))
+    with client_of(unchanged, max_mb=1, concurrent=1) as client:
+        room = client.app.state.engine.room
+        assert 500_000 < len(noise) < 1_000_000
+        with room.taken() as take:
+            take(500_000)
+            told = ask(client, noise)
+            assert "memory for uploads is used up" in refused(told, 429, "busy")
+            assert told.headers["retry-after"] == "1"
+        assert ask(client, noise).status_code == 200
+        assert room._held == 0, "all was given back, by the refused one too"
 
 
 def test_more_requests_than_may_be_in_hand_are_told_to_come_again(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +17,12 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="pip install 'active-indexing[service]' brings it")
 pytest.importorskip("playwright", reason="pip install playwright drives the browser")
 
-import uvicorn
 from playwright.sync_api import sync_playwright
 
 from active_indexing.service.pages import FOLDER
 from active_indexing.service.tokens import READ, add_token
 from tests.conftest import Toy
-from tests.service.worlds import client_of, copy_of, filled, photo, png
+from tests.service.worlds import copy_of, filled, listening, photo, png
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -34,20 +31,6 @@ pytestmark = [
         CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)"
     ),
 ]
-
-
-@contextmanager
-def listening(store: Path, **settings: Any) -> Iterator[str]:
-    """The service on a port of its own, in a thread."""
-    with client_of(store, **settings) as client, socket.create_server(("127.0.0.1", 0)) as port:
-        server = uvicorn.Server(uvicorn.Config(client.app, lifespan="off", log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, args=([port],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{port.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(scope="module")

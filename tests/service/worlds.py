@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,3 +59,19 @@ def png(pixels: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
+
+
+@contextmanager
+def listening(store: Path, **settings: Any) -> Iterator[str]:
+    """The service on a port of its own, in a thread."""
+    import uvicorn
+
+    with client_of(store, **settings) as client, socket.create_server(("127.0.0.1", 0)) as port:
+        server = uvicorn.Server(uvicorn.Config(client.app, lifespan="off", log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, args=([port],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join()
