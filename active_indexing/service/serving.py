@@ -9,8 +9,10 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def serve(maker: AppMaker) -> None:
 
 def _several(maker: AppMaker, listening: socket.socket) -> None:
     """A supervisor that starts a process anew when one dies."""
-    maker().state.engine.close()  # a store that can't be used is told here, in one sentence
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # the supervisor needs no torch: 540 MB
+        apart.submit(_tried, maker).result()  # a store that can't be used is told here, in one sentence
     with tempfile.TemporaryDirectory(prefix="active-indexing-metrics-") as folder:
         os.environ[SHARED] = folder  # counts only
         os.environ.setdefault("OMP_NUM_THREADS", _cores_each(maker.service.processes))
@@ -97,6 +100,11 @@ def _several(maker: AppMaker, listening: socket.socket) -> None:
             Multiprocess(_config(maker, maker.service), [listening]).run()
         finally:
             del os.environ[SHARED]
+
+
+def _tried(maker: AppMaker) -> None:
+    """Open the store and close it again."""
+    maker().state.engine.close()
 
 
 def _cores_each(processes: int) -> str:

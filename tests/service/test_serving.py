@@ -106,6 +106,7 @@ def test_processes_share_a_store_and_one_that_is_killed_is_replaced(toy: Toy, tm
         assert released is not None
         answers = [service.ask(new) for _ in range(8)]
         assert {answer["best"]["name"] for answer in answers} == {"26.png"}, "every process knows it at once"
+        assert "libtorch" not in Path(f"/proc/{service.process.pid}/maps").read_text(), "it only supervises"
         victims = workers_of(service.process.pid)
         assert len(victims) == 2
         os.kill(victims[0], signal.SIGKILL)
@@ -158,6 +159,8 @@ def test_what_can_not_be_served_is_said_in_a_sentence(
     assert f"make one first: active-indexing token {store} add NAME" in capsys.readouterr().err
     assert main.main(["serve", str(tmp_path / "none"), "--port", "0"]) == 2
     assert "error: " in capsys.readouterr().err
+    assert main.main(["serve", str(tmp_path / "none"), "--port", "0", "--processes", "2"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: no store ")
     (store / "tokens.json").write_text("{")
     assert main.main(["serve", str(store)]) == 2
     assert "is no file of tokens" in capsys.readouterr().err
