@@ -47,6 +47,11 @@ from scripts.benches.load import Costs, Reply, load
 CLOSE = 1e-4
 """Of squared distances: views described in one batch or in another differ in the last bits."""
 
+WARM_SECONDS, KILL_SECONDS, SLOW_SECONDS, LAST_SECONDS = 5.0, 30.0, 20.0, 5.0
+SLOW_CLIENTS = 64
+WRONG_TOKENS = 1000
+"""Requests of either kind."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The flags."""
@@ -177,7 +182,7 @@ class Bench:
             seconds: that it lasts.
             work: CPU seconds of one answer without a service.
         """
-        self.ask(min(5, seconds))  # warm
+        self.ask(WARM_SECONDS)
         begun = time.monotonic()
         with Costs(self.pid) as costs:
             replies = self.ask(seconds)
@@ -201,12 +206,13 @@ class Bench:
         """What goes wrong, and in the end whether all is well."""
         told: dict[str, Any] = {}
         if processes > 1:
-            told["a process killed"] = faults.killed(self.pid, self.ask, self.wrong, 30)
-        told["slow clients"] = faults.slow(self.address, self.token, self.ask, self.wrong, 20, 12)
+            told["a process killed"] = faults.killed(self.pid, self.ask, self.wrong, KILL_SECONDS)
+        trickle = partial(faults.slow, self.address, self.token, self.ask, self.wrong)
+        told["slow clients"] = trickle(SLOW_SECONDS, SLOW_CLIENTS)
         send = partial(faults.broken, self.pid, self.address, self.token, self.bodies)
         told["broken uploads"] = send(broken, self.clients)
-        told["tokens"] = faults.wrong_tokens(self.address, self.bodies, 1000, self.clients)
-        replies = self.ask(5)
+        told["tokens"] = faults.wrong_tokens(self.address, self.bodies, WRONG_TOKENS, self.clients)
+        replies = self.ask(LAST_SECONDS)
         told["in the end"] = {"answers": faults.statuses(replies), "wrong": self.wrong(replies)}
         return told
 

@@ -81,7 +81,7 @@ def slow(address: str, token: str, ask: Callable[[float], list[Reply]], wrong: W
 
 
 def broken_bodies(bodies: Sequence[bytes]) -> list[bytes]:
-    """Files that are no whole images: cut off, with a changed middle, noise, and one pixel too many."""
+    """Files that are no whole images: cut off, with noise after the beginning, and noise alone."""
     rng = np.random.default_rng(0)
     made = [b"\xff", b"GIF89a", rng.bytes(5000), b"\x89PNG\r\n\x1a\n" + rng.bytes(3000)]
     for body in bodies[:16]:

@@ -80,7 +80,7 @@ class Costs:
     Attributes:
         pid: of the process that was started.
         cpu: core seconds of all, those that ended too.
-        memory: (seconds since the start, MB of all) at every look.
+        memory: (seconds since the start, MB of all, without files that are mapped) at every look.
     """
 
     pid: int
@@ -108,7 +108,8 @@ class Costs:
     def _look(self) -> None:
         members = family(self.pid)
         self._last |= {pid: seconds for pid in members if (seconds := cpu_seconds(pid))}
-        self.memory.append((time.monotonic() - self._begun, sum(map(pss_kib, members)) / 1024))
+        own = sum(pss_kib(pid, "Pss_Anon") for pid in members)
+        self.memory.append((time.monotonic() - self._begun, own / 1024))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -22,10 +22,16 @@ def family(pid: int) -> list[int]:
     return family
 
 
-def pss_kib(pid: int) -> int:
-    """Memory of one process, pages shared by n processes counted as 1/n."""
+def pss_kib(pid: int, kind: str = "Pss") -> int:
+    """Memory of one process, pages shared by n processes counted as 1/n.
+
+    Args:
+        pid: of the process.
+        kind: ``Pss``, or ``Pss_Anon`` without what is mapped from files: the share of a library grows when
+            another program that uses it ends.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")), 0)
