@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.attacks.failure import AttackFailed
@@ -25,6 +24,7 @@ from active_indexing.attacks.registry import default_attacks
 from active_indexing.images import decoding
 from active_indexing.images.inventory import inventory
 from active_indexing.images.listing import open_source
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.seeding import generator_for
 
 Hash = Callable[[Image.Image], np.ndarray]
@@ -74,13 +74,15 @@ def measure(photos: Path, references: Path, maker: dict[str, Hash]) -> pd.DataFr
     sources = inventory(photos)
     views = [Image.fromarray(decoding.read(source.path).srgb) for source in sources]
     database = {name: [make(view) for view in views] for name, make in maker.items()}
-    for item in tqdm(open_source(references).items(0), desc="references"):
+    for item in progress_bar(open_source(references).items(0), desc="references"):
         view = Image.fromarray(item.read().srgb)
         for name, make in maker.items():
             database[name].append(make(view))
     tables = {name: np.stack(rows) for name, rows in database.items()}
     hits: dict[tuple[str, str], list[list[bool]]] = {}
-    for own, (source, view) in enumerate(tqdm(list(zip(sources, views, strict=True)), desc="queries")):
+    for own, (source, view) in enumerate(
+        progress_bar(list(zip(sources, views, strict=True)), desc="queries")
+    ):
         for attack in default_attacks():
             try:
                 attacked = attack(view, generator_for(SEED, source.id, attack.purpose))

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from scipy import stats
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.artefacts.identity import sha256_bytes
@@ -33,6 +32,7 @@ from active_indexing.config import RunConfig, configure
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.inventory import id_of_sha256
 from active_indexing.images.listing import find_images
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.resources import device_for
 from active_indexing.query.answers import MATCH, UNSURE_MATCH, Answer
 from active_indexing.query.calibrating import calibrate
@@ -107,7 +107,7 @@ def add_references(store: Path, config: RunConfig, references: np.ndarray) -> No
     open_or_create(config, store, fitting)
     with Store.writing(store) as opened:
         run = opened.database.begin_run({"bench": "references"})
-        for start in tqdm(range(0, len(references), AT_ONCE), "references"):
+        for start in progress_bar(range(0, len(references), AT_ONCE), desc="references"):
             chunk = np.asarray(references[start : start + AT_ONCE], np.float32)
             opened.append(run, [made_up(start + n, vector) for n, vector in enumerate(chunk)])
         opened.save_cache()
@@ -142,7 +142,7 @@ def attacked(
     photos: Sequence[tuple[int, Image.Image]], attacks: Sequence[Attack]
 ) -> Iterator[tuple[str, int, np.ndarray]]:
     """(attack, id, pixels) of every copy."""
-    for image_id, photo in tqdm(photos, "attacks"):
+    for image_id, photo in progress_bar(photos, desc="attacks"):
         for attack in attacks:
             copy = attack(photo, generator_for(0, image_id, attack.purpose))
             name = f"{attack.name} {attack.param_text}".strip()

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.artefacts.identity import sha256_bytes
@@ -31,6 +30,7 @@ from active_indexing.attacks.registry import default_attacks
 from active_indexing.config import configure
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.listing import find_images
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.resources import device_for
 from active_indexing.query.lookup import Lookup
 from active_indexing.query.reranking import ranked
@@ -104,7 +104,7 @@ def fill(folder: Path, size: int) -> None:
         first = store.database.count_released()
         apart = (1 << 256) // max(1, size - first)
         begin = int(sha256_bytes(str(size).encode()), 16) % apart
-        for start in tqdm(range(first, size, AT_ONCE), f"fill to {size:,}", mininterval=10):
+        for start in progress_bar(range(first, size, AT_ONCE), desc=f"fill to {size:,}", mininterval=10):
             vectors = unit(min(AT_ONCE, size - start), store.codec.dim, start)
             hashes = [f"{(start - first + n) * apart + begin:064x}" for n in range(len(vectors))]
             images = [made_up(start + n, vectors[n], sha256) for n, sha256 in enumerate(hashes)]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from active_indexing.artefacts import atomic, identity
 from active_indexing.attacks.jobs import AttackJob, attack_pool
@@ -26,6 +25,7 @@ from active_indexing.evaluation.stage import QueryImage
 from active_indexing.evaluation.summary import CopyDetectionSummary
 from active_indexing.index.preparation import PreparedIndex, prepare_index
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.parallel.progress import progress_bar
 from active_indexing.parallel.threads import groups_of, map_in_order, one_core_per_operation
 from active_indexing.pipeline import release_header
 from active_indexing.records import NO_MATCH, ManifestRow, QueryRow, SourceImage
@@ -206,7 +206,7 @@ def described_copies(
 
     with (
         attack_pool(workers) as pool,
-        tqdm(total=len(files), desc="attacks", unit="img", disable=not progress) as bar,
+        progress_bar(total=len(files), desc="attacks", unit="img", disable=not progress) as bar,
     ):
         results = map_in_order(described, groups_of(together, pool.run(jobs)), max(1, workers))
         for row, (at, vectors) in zip(copies, (one for group in results for one in group), strict=True):
