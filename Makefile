@@ -9,7 +9,7 @@ run: setup
 	$(BIN)/python main.py --active False
 	$(BIN)/python main.py --active True
 	$(BIN)/python scripts/measure_cells.py output/passive output/active
-	$(BIN)/python main.py --active True --use_attacks_2 True --eval_sample 8 --eval_icd False --output_dir output/grid
+	$(BIN)/python main.py --active True --use_attacks_2 True --eval_sample 5 --eval_views none --eval_icd False --output_dir output/grid
 	$(BIN)/python scripts/compare.py output/passive output/active
 	$(BIN)/python scripts/report.py output/passive output/active
 	$(BIN)/active-indexing release output/demo/photos --store output/store

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from active_indexing.artefacts.csv_tables import write_csv
-from active_indexing.attacks.jobs import AttackJob, attack_pool
+from active_indexing.attacks.jobs import AttackJob, AttackResult, attack_pool
 from active_indexing.attacks.registry import attacks_2, default_attacks
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
@@ -32,6 +32,9 @@ from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.index.config import IndexConfig
 from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
+from active_indexing.parallel.progress import progress_bar
+from active_indexing.parallel.resources import threads_for, workers_for
+from active_indexing.parallel.threads import map_in_order, one_core_per_operation
 from active_indexing.release.output_folder import recorded_entries
 from active_indexing.reporting.cells import CELL_COLUMNS, CELLS, SEARCH_TIMES
 from active_indexing.reporting.runs import Run, open_runs
@@ -41,12 +44,12 @@ NPROBES = (1, 2, 4, 8, 16, 32, 64)  # the published notebook timed 1, 16 and 32
 WARM_UP = 20  # searches that are not timed
 
 
-def measure(run: Run, workers: int, queries: int) -> tuple[Path, Path]:
+def measure(run: Run, workers: int | None, queries: int) -> tuple[Path, Path]:
     """Write ``cells.csv`` and ``search_times.csv`` into the folder of a run.
 
     Args:
         run: a finished run whose released images were kept.
-        workers: attack processes; 0 works in this process.
+        workers: images in work at the same time; 0 attacks in this process; ``None``: one per core.
         queries: searches timed per nprobe.
 
     Raises:
@@ -81,7 +84,7 @@ def _with_paths(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell_rows(
-    run: Run, descriptor: Descriptor, index: VectorIndex, workers: int
+    run: Run, descriptor: Descriptor, index: VectorIndex, workers: int | None
 ) -> Iterator[tuple[Any, ...]]:
     recorded = recorded_entries(run.folder)
     ids = run.released["id"].to_list()
@@ -90,11 +93,16 @@ def _cell_rows(
     entries = np.stack([recorded[id_][0] for id_ in ids])
     remembered = index.reconstruct(entries)
     homes = index.cells(entries)
-    with attack_pool(workers) as pool:
-        for place, result in enumerate(pool.run(_jobs(run, descriptor))):
+
+    def described(result: AttackResult) -> tuple[AttackResult, np.ndarray]:
+        return result, describe_blocks(result.inputs, descriptor)
+
+    with attack_pool(workers_for(workers)) as pool, one_core_per_operation():
+        results = map_in_order(described, pool.run(_jobs(run, descriptor)), threads_for(workers))
+        bar = progress_bar(results, total=len(ids), desc=f"cells of {run.name}", unit="img")
+        for place, (result, copies) in enumerate(bar):
             if not result.inputs:
                 continue
-            copies = describe_blocks(result.inputs, descriptor)
             cells = index.cells(copies)
             errors = ((copies - remembered[place]) ** 2).sum(axis=1)
             others = ((copies - remembered[(place + 1) % len(remembered)]) ** 2).sum(axis=1)
@@ -146,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", type=Path, help="output folders of main.py")
-    parser.add_argument("--workers", type=int, default=1, help="attack processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, help="images in work at the same time (default: one per core)")
     parser.add_argument("--queries", type=int, default=1000, help="searches timed (default: %(default)s)")
     arguments = parser.parse_args(argv)
     try:
