@@ -52,7 +52,7 @@ def test_a_lost_copy_is_told_with_what_came_back_and_where_the_right_one_was(tmp
 def test_the_page_shows_them_and_says_how_many_there_are(tmp_path: Path) -> None:
     page = write_report([run_with(tmp_path, [item(0, 1, 2)]).folder]).read_text()
     text = " ".join(page.split())
-    assert "Of 1,234 copies in active, 7 did not bring back the right image first; 1 of them" in text
+    assert "Of 1,234 copies in active, each searched as a whole, 7 did not bring back the right image" in text
     assert f'src="data:image/jpeg;base64,{PICTURE}"' in page
     assert "a reference, known by its descriptor alone" in page  # no picture of the answer was kept
     assert 'href="#lost"' in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +16,11 @@ pytest.importorskip("playwright", reason="pip install playwright drives the brow
 
 from playwright.sync_api import sync_playwright
 
+from active_indexing.artefacts.csv_tables import write_csv
+from active_indexing.evaluation.tables import RETRIEVAL_COLUMNS, retrieval_row
 from active_indexing.reporting import gallery
 from active_indexing.reporting.page import write_report
+from tests.reporting.outputs import query, write_output, write_pictures
 from tests.reporting.test_lost_copies import item
 from tests.reporting.test_lost_copies import run_with as run_with_lost_copies
 
@@ -31,9 +35,17 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The report of three photos, each 4 grey levels brighter, on a narrow screen."""
+    """The report of three photos, each 4 grey levels brighter, with every column, on a narrow screen."""
     root = tmp_path_factory.mktemp("report")
-    report = write_report([run_with_lost_copies(root, [item(0, 1, 2), item(1, 7_654_321, None)]).folder])
+    rows = write_pictures(root, root / "passive", 3, shift=0)
+    lost, found = ([query(image, "brightness", "2.0", rank) for image in range(3)] for rank in (None, 0))
+    passive = write_output(root / "passive", active=False, retrieval=lost, manifest=rows)
+    active = run_with_lost_copies(root, [item(0, 1, 2), item(1, 7_654_321, None)])
+    write_csv(active.folder / "retr_df.csv", RETRIEVAL_COLUMNS, [retrieval_row(0, row) for row in found])
+    told = json.loads((active.folder / "run.json").read_text())
+    told["views_retrieval"] = [{"attack": "brightness", "attack_param": "2.0", "n": 3, "r@1": 1.0}]
+    (active.folder / "run.json").write_text(json.dumps(told))
+    report = write_report([passive.folder, active.folder])
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
