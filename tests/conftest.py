@@ -9,7 +9,9 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # programs that tests
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and faiss start their threads
 
 import warnings
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -55,6 +57,22 @@ class ToyNetwork(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         hidden = torch.tanh(self.second(torch.tanh(self.first(inputs))))
         return self.last(nn.functional.avg_pool2d(hidden, 2).flatten(1))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let pytest-xdist send what a test printed about a file whose name is no UTF-8; it would end the run."""
+    return _without_surrogates((yield))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_surrogates(inner) for inner in value)
+    return value
 
 
 @pytest.fixture(autouse=True, scope="session")
