@@ -238,8 +238,11 @@ class VectorIndex:
             _, ids, vectors = self._index.search_and_reconstruct(descriptors, k, params=visits)
         except RuntimeError:
             return np.full(found.shape[:2], -1), found
-        found[ids >= 0] = vectors[ids >= 0]
-        return ids if self._entries is self._index else np.where(ids < 0, -1, self.ids[ids]), found
+        there = ids >= 0  # none of an empty index, which has no number to look up
+        found[there] = vectors[there]
+        if self._entries is not self._index:
+            ids[there] = self.ids[ids[there]]
+        return ids, found
 
     def misfits(self) -> list[str]:
         """What keeps an index that was read from a file from being one of its factory, metric and ``dim``."""
