@@ -38,7 +38,7 @@ class CopyingReleaser:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def release(self, source: SourceImage, names: list[str]) -> Released:
+    def release(self, source: SourceImage, names: list[str], *_: object) -> Released:
         write_bytes(self._folder / names[0], source.path.read_bytes())
         row = ManifestRow(
             source.id, str(source.path), f"released/{names[0]}", "released", "", 8, 8, 42.0, 0.99, 2, 0, 0
