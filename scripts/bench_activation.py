@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--idx_factory", default=IndexConfig.idx_factory, help=default)
     add("--quant", choices=METRICS, default=IndexConfig.quant, help=default)
     add("--entries", type=int, default=IndexConfig.entries, help=f"codes per image; {default}")
-    add("--nprobe", type=int, nargs="+", default=[IndexConfig.nprobe], help=f"one or several; {default}")
+    add("--nprobe", type=int, nargs="+", default=[1, IndexConfig.nprobe], help=f"one or several; {default}")
     add("--save_format", choices=SAVE_FORMATS, default=RunConfig.save_format, help=default)
     add("--save_quality", type=int, help="as for main.py")
     add("--megapixels", type=float, nargs="*", default=[], help="sizes at which costs are measured too")

@@ -133,9 +133,7 @@ class Bench:
         )
         index = prepare_index(config, self._descriptor.dim, self._descriptor.fingerprint).index
         if index.nlist is None:
-            raise ValueError(
-                f"{factory} has no cells; expected an IVF index, e.g. {IndexConfig.idx_factory}."
-            )
+            raise ValueError(f"{factory} has no cells; expected an IVF index, e.g. IVF1024,PQ8x8.")
         return index
 
 
@@ -163,7 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model_name", help="as for main.py (default: the default descriptor)")
     parser.add_argument("--model_path", type=Path, help="as for main.py")
     parser.add_argument("--resize_size", type=int, help="as for main.py")
-    parser.add_argument("--idx_factory", default=IndexConfig.idx_factory, help="default: %(default)s")
+    parser.add_argument("--idx_factory", default="IVF1024,PQ8x8", help="default: %(default)s")
     bigger = ["IVF1024,PQ16x8np", "IVF1024,PQ32x8np", "IVF1024,PQ64x8np"]
     parser.add_argument("--bigger", nargs="*", default=bigger, help="bigger codes (default: %(default)s)")
     parser.add_argument("--entries", type=int, nargs="+", default=[1, 2, 4, 8, 16])

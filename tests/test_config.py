@@ -41,7 +41,7 @@ def test_every_setting_has_one_name_in_all_stages() -> None:
 def test_the_published_defaults_are_the_defaults() -> None:
     # reference: table of flags of the published program; what differs is said in config.py
     published = {
-        "seed": 0, "batch_size": 16, "batch_size_eval": 128, "idx_dir": "indexes", "quant": "L2", "nprobe": 1,
+        "seed": 0, "batch_size": 16, "batch_size_eval": 128, "idx_dir": "indexes", "quant": "L2",
         "kneighbors": 100, "optimizer": "Adam,lr=1e-0", "scheduler": "none",
         "target": "pq_recons", "loss_f": "cossim", "lambda_f": 1.0, "lambda_i": 1e-2, "use_attenuation": True,
         "scaling": 3.0, "scale_channels": True, "use_tanh": True, "use_attacks_2": False,

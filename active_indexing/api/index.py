@@ -60,7 +60,7 @@ class Index:
         *,
         training: np.ndarray | Path | str | None = None,
         quant: str = "L2",
-        nprobe: int = 1,
+        nprobe: int = IndexConfig.nprobe,
         device: str | None = None,
         **descriptor: Any,
     ) -> None:

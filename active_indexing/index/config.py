@@ -30,11 +30,11 @@ class IndexConfig:
         "embedded index)",
     )
     idx_dir: Path = setting(Path("indexes"), "folder of trained indexes")
-    idx_factory: str = setting("IVF1024,PQ8x8", "FAISS factory string")
+    idx_factory: str = setting("IVF1024,PQ32x8", "FAISS factory string")
     quant: str = setting(
         "L2", "metric of the index: squared L2 distance, or inner product (IP)", choices=METRICS
     )
-    nprobe: int = setting(1, "IVF cells of the index visited per query")
+    nprobe: int = setting(16, "IVF cells of the index visited per query (published: 1)")
     entries: int = setting(
         1,
         "codes that the index holds per protected image, all under its id, 1 to 16: more find more "
