@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -18,14 +19,26 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return dict(zip(others, ACTIVE * len(others), strict=False)) | {"passive": PASSIVE}
 
 
+QUALITIES = {
+    "psnr": "PSNR of the released files (dB)",
+    "ssimulacra2": "SSIMULACRA2 of the released files, the mean (90: visually lossless)",
+}
+"""Columns of a summary that a recall is bought with, and their axes."""
+
+_HOW_STRONG = re.compile(r"[:,](strength|psnr)=[^,]+")
+"""What tells the points of one method apart, and not two methods."""
+
+
 @mpl.rc_context(STYLE)
-def recall_against_psnr(table: pd.DataFrame) -> Figure:
-    """Mean R@1 against the PSNR of the released files, one curve per method, one panel per nprobe.
+def recall_against(quality: str, table: pd.DataFrame) -> Figure:
+    """Mean R@1 against the quality of the released files, one curve per method, one panel per nprobe.
 
     Args:
-        table: columns method, nprobe, psnr (dB), recall, recall_low, recall_high; the method ``passive``
-            is a line.
+        quality: one of ``QUALITIES``.
+        table: columns method, nprobe, recall, recall_low, recall_high, and the quality; the method
+            ``passive`` is a line. A method's strengths are points of its curve.
     """
+    table = table.assign(method=[_HOW_STRONG.sub("", method) for method in table["method"]])
     paint = method_colours(table["method"].tolist())
     probes = list(dict.fromkeys(table["nprobe"]))
     figure = Figure(figsize=(0.8 + 4.4 * len(probes), 4.2), layout="constrained")
@@ -36,10 +49,11 @@ def recall_against_psnr(table: pd.DataFrame) -> Figure:
             if method == "passive":
                 axis.axhline(rows["recall"].iloc[0], color=colour, ls="--", lw=1.6, label=method)
                 continue
-            rows = rows.sort_values("psnr")
-            axis.vlines(rows["psnr"], rows["recall_low"], rows["recall_high"], color=colour, alpha=0.3, lw=3)
-            axis.plot(rows["psnr"], rows["recall"], "o-", ms=4, lw=1.8, color=colour, label=method)
-        axis.set(title=f"nprobe {probe}", xlabel="PSNR of the released files (dB)")
+            rows = rows.sort_values(quality)
+            axis.vlines(rows[quality], rows["recall_low"], rows["recall_high"], color=colour, alpha=0.3, lw=3)
+            axis.plot(rows[quality], rows["recall"], "o-", ms=4, lw=1.8, color=colour, label=method)
+        axis.set_title(f"nprobe {probe}")
+    figure.supxlabel(QUALITIES[quality], fontsize="medium")
     axes[0].set_ylabel("R@1, mean of 15 attacks")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=1 if len(probes) == 1 else 2)

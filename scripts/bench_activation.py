@@ -43,7 +43,7 @@ from active_indexing.records import SourceImage
 from active_indexing.release.config import SAVE_FORMATS
 from active_indexing.reporting.recall import label
 from analysis.gains import SEEN, UNSEEN
-from analysis.method_plots import recall_against_psnr, seconds_against_megapixels
+from analysis.method_plots import QUALITIES, recall_against, seconds_against_megapixels
 from scripts.benches import tables as tables
 from scripts.benches.arms import Arm, active_arms, passive_arm
 from scripts.benches.costs import Cost, forward_share, measure
@@ -209,7 +209,8 @@ def _written(
     summary = tables.summary_rows(outcomes, arguments.bootstrap, arguments.seed)
     tables.write_rows(folder / "bench_activation.csv", attacks)
     tables.write_rows(folder / "bench_activation_summary.csv", summary)
-    _save(recall_against_psnr(pd.DataFrame(summary)), folder / "recall_psnr.png")
+    for quality in QUALITIES:
+        _save(recall_against(quality, pd.DataFrame(summary)), folder / f"recall_{quality}.png")
     parts = [_header(arguments, bench), tables.markdown("Recall and quality", summary, tables.SHOWN)]
     parts.append(tables.markdown("R@1 per attack", tables.attack_table(outcomes, label)))
     if costs[0]:

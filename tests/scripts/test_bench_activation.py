@@ -122,7 +122,7 @@ def test_page_and_figures_are_written(bench: Path) -> None:
     text = (bench / "bench" / "bench_activation.md").read_text()
     for told in ("4 images", "Seen: attacks", "Unseen: meme_format", "| passive |", "### Seconds per image"):
         assert told in text
-    for name in ("recall_psnr", "seconds_megapixels"):
+    for name in ("recall_psnr", "recall_ssimulacra2", "seconds_megapixels"):
         assert (bench / "bench" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
