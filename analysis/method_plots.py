@@ -21,7 +21,7 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
 
 QUALITIES = {
     "psnr": "PSNR of the released files (dB)",
-    "ssimulacra2": "SSIMULACRA2 of the released files, the mean (90: visually lossless)",
+    "ssimulacra2": "mean SSIMULACRA2 of the released files",
 }
 """Columns of a summary that a recall is bought with, and their axes."""
 
@@ -52,8 +52,7 @@ def recall_against(quality: str, table: pd.DataFrame) -> Figure:
             rows = rows.sort_values(quality)
             axis.vlines(rows[quality], rows["recall_low"], rows["recall_high"], color=colour, alpha=0.3, lw=3)
             axis.plot(rows[quality], rows["recall"], "o-", ms=4, lw=1.8, color=colour, label=method)
-        axis.set_title(f"nprobe {probe}")
-    figure.supxlabel(QUALITIES[quality], fontsize="medium")
+        axis.set(title=f"nprobe {probe}", xlabel=QUALITIES[quality])
     axes[0].set_ylabel("R@1, mean of 15 attacks")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=1 if len(probes) == 1 else 2)
