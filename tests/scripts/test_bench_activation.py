@@ -187,7 +187,7 @@ def test_jpeg_releases_are_beside_the_passive_jpeg_and_broken_files_left_out(
 ) -> None:
     (take_images(toy, tmp_path / "photos", 4) / "broken.png").write_bytes(b"no image")
     more = ["--save_format", "jpeg", "--save_quality", "90", "--entries", "2", "--cost_images", "2"]
-    more += ["--methods", "published"]
+    more += ["--methods", "published", "--nprobe", "1"]
     assert bench_activation.main(arguments(toy, tmp_path, *more)) == 0
     assert [path.suffix for path in (tmp_path / "bench" / "passive" / "imgs").glob("*.*")] == [".jpg"] * 3
     rows = table(tmp_path / "bench", "bench_activation_summary")
