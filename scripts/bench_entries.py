@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,19 +29,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from active_indexing.config import RunConfig
-from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
-from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.metrics.bootstrap import drawn_means, percentile_interval
 from analysis.entry_plots import recall_against_bytes
-from scripts.benches.outcomes import hits_of
+from scripts.benches.index_rows import add_index_flags, measured, recall_of, trained
 from scripts.benches.released import Arm, made_arm
 from scripts.benches.tables import report
 
@@ -96,17 +90,12 @@ class Bench:
         size = (len(index.to_bytes()) - before) / len(arm.ids)
         for nprobe in probes:
             index.set_nprobe(nprobe)
-            found = hits_of(index, arm.ids, arm.copies)
-            ends = percentile_interval(drawn_means(found).mean(axis=1))
             yield {
                 "index": factory,
                 "entries": entries,
                 "bytes": round(size),
                 "nprobe": nprobe,
-                "images": len(found),
-                "recall": f"{np.nanmean(found, axis=0).mean():.4f}",
-                "low": f"{ends.low:.4f}",
-                "high": f"{ends.high:.4f}",
+                **recall_of(index, arm),
             }
 
     def _times(self, factory: str, entries: int, probes: list[int], arm: Arm) -> dict[int, float]:
@@ -125,13 +114,7 @@ class Bench:
         return times
 
     def _index(self, factory: str, references: bool) -> VectorIndex:
-        config = IndexConfig(
-            idx_factory=factory,
-            fts_training_path=self._flags.fts_training_path,
-            fts_reference_path=self._flags.fts_reference_path if references else None,
-            idx_dir=self._flags.output_dir / "indexes",
-        )
-        index = prepare_index(config, self._descriptor.dim, self._descriptor.fingerprint).index
+        index = trained(self._flags, self._descriptor, factory, references=references)
         if index.nlist is None:
             raise ValueError(f"{factory} has no cells; expected an IVF index, e.g. IVF1024,PQ8x8.")
         return index
@@ -152,15 +135,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data_dir", type=Path, required=True, help="photos to protect")
+    add_index_flags(parser)
     parser.add_argument(
         "--output_dir", type=Path, required=True, help="of entries.csv, entries.png, indexes/"
     )
-    parser.add_argument("--fts_training_path", type=Path, required=True, help="as for main.py")
-    parser.add_argument("--fts_reference_path", type=Path, required=True, help="as for main.py")
-    parser.add_argument("--model_name", help="as for main.py (default: the default descriptor)")
-    parser.add_argument("--model_path", type=Path, help="as for main.py")
-    parser.add_argument("--resize_size", type=int, help="as for main.py")
     parser.add_argument("--idx_factory", default="IVF1024,PQ8x8", help="default: %(default)s")
     bigger = ["IVF1024,PQ16x8np", "IVF1024,PQ32x8np", "IVF1024,PQ64x8np"]
     parser.add_argument("--bigger", nargs="*", default=bigger, help="bigger codes (default: %(default)s)")
@@ -179,13 +157,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if min(arguments.entries) < 1 or max(arguments.entries) > MOST_ENTRIES:
         parser.error(f"expected --entries from 1 to {MOST_ENTRIES}, got {arguments.entries}.")
-    model = DescriptorConfig(
-        model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
-    )
     try:
-        descriptor = load_descriptor(model, torch.device("cpu"))
-        with tempfile.TemporaryDirectory() as work:
-            rows = list(Bench(arguments, descriptor, Path(work)).rows())
+        rows = measured(arguments, Bench)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,27 +18,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from active_indexing.artefacts.atomic import atomic_file
 from active_indexing.config import RunConfig
-from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
-from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
 from active_indexing.index.config import MOST_ENTRIES, IndexConfig
-from active_indexing.index.preparation import prepare_index
 from active_indexing.index.vector_index import VectorIndex
-from active_indexing.metrics.bootstrap import drawn_means, percentile_interval
 from analysis.index_plots import EXACT, recall_by_index
-from scripts.benches.outcomes import hits_of
+from scripts.benches.index_rows import add_index_flags, measured, recall_of, trained
 from scripts.benches.released import Arm, made_arm
 from scripts.benches.tables import report
 
@@ -93,7 +87,7 @@ class Bench:
     def _exact(self, arm: Arm) -> dict[str, Any]:
         index = self._index("Flat")
         index.add(arm.entries[:, 0], arm.ids)
-        return {"bytes": 4 * index.dim, "nprobe": 1, "scanned": "1.0000", **_recall(index, arm)}
+        return {"bytes": 4 * index.dim, "nprobe": 1, "scanned": "1.0000", **recall_of(index, arm)}
 
     def _recalls(self, factory: str, entries: int, arm: Arm) -> Iterator[dict[str, Any]]:
         index = self._index(factory)
@@ -105,7 +99,7 @@ class Bench:
             index.set_nprobe(nprobe)
             scanned = sizes[nearest[:, :nprobe]].sum(axis=1).mean() / sizes.sum()
             yield {
-                "bytes": round(grown), "nprobe": nprobe, "scanned": f"{scanned:.4f}", **_recall(index, arm)
+                "bytes": round(grown), "nprobe": nprobe, "scanned": f"{scanned:.4f}", **recall_of(index, arm)
             }  # fmt: skip
 
     def _cell_sizes(self, index: VectorIndex) -> np.ndarray:
@@ -121,28 +115,10 @@ class Bench:
         return np.argsort(apart, axis=1)[:, : max(self._flags.nprobe)]
 
     def _index(self, factory: str) -> VectorIndex:
-        config = IndexConfig(
-            idx_factory=factory,
-            fts_training_path=self._flags.fts_training_path,
-            fts_reference_path=self._flags.fts_reference_path,
-            idx_dir=self._flags.output_dir / "indexes",
-        )
-        index = prepare_index(config, self._descriptor.dim, self._descriptor.fingerprint).index
+        index = trained(self._flags, self._descriptor, factory)
         if index.nlist is None and factory != "Flat":
             raise ValueError(f"{factory} has no cells; expected IVF indexes, e.g. {INDEXES[0]}.")
         return index
-
-
-def _recall(index: VectorIndex, arm: Arm) -> dict[str, Any]:
-    found = hits_of(index, arm.ids, arm.copies)
-    ends = percentile_interval(drawn_means(found).mean(axis=1))
-    mean = np.nanmean(found, axis=0).mean()
-    return {
-        "images": len(found),
-        "recall": f"{mean:.4f}",
-        "low": f"{ends.low:.4f}",
-        "high": f"{ends.high:.4f}",
-    }
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -150,14 +126,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_index_flags(parser)
     add, default = parser.add_argument, "default: %(default)s"
-    add("--data_dir", type=Path, required=True, help="photos to protect")
     add("--output_dir", type=Path, required=True, help="of index.csv, index.png, indexes/")
-    add("--fts_training_path", type=Path, required=True, help="as for main.py")
-    add("--fts_reference_path", type=Path, required=True, help="as for main.py")
-    add("--model_name", help="as for main.py (default: the default descriptor)")
-    add("--model_path", type=Path, help="as for main.py")
-    add("--resize_size", type=int, help="as for main.py")
     add("--indexes", nargs="+", default=list(INDEXES), help=f"FAISS factory strings with cells; {default}")
     add("--entries", type=int, nargs="+", default=[1, 4], help=f"codes per image; {default}")
     add("--nprobe", type=int, nargs="+", default=[1, 4, 16], help=default)
@@ -173,13 +144,8 @@ def main(argv: list[str] | None = None) -> int:
         values = getattr(arguments, name)
         if min(values) < 1 or max(values) > most:
             parser.error(f"expected --{name} from 1 to {most:,}, got {values}.")
-    model = DescriptorConfig(
-        model_name=arguments.model_name, model_path=arguments.model_path, resize_size=arguments.resize_size
-    )
     try:
-        descriptor = load_descriptor(model, torch.device("cpu"))
-        with tempfile.TemporaryDirectory() as work:
-            rows = list(Bench(arguments, descriptor, Path(work)).rows())
+        rows = measured(arguments, Bench)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

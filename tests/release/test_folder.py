@@ -303,7 +303,6 @@ def test_leftovers_of_a_killed_run_are_cleared_away(quick: dict[str, Any]) -> No
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore:--method robust makes no use of --scaling")
 def test_a_folder_of_other_settings_is_an_error_that_names_them(
     quick: dict[str, Any], indexes: Path, more: dict[str, Any], message: str
 ) -> None:

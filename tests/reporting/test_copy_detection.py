@@ -104,7 +104,7 @@ def cell_7(path: Path) -> float:
     """What cell 7 of the published notebook computes, from its column ``retrieved_ids``."""
     scores: list[float] = []
     labels: list[bool] = []
-    for _, row in pd.read_csv(path, on_bad_lines="skip").iterrows():
+    for _, row in pd.read_csv(path).iterrows():
         ids = [int(text) for text in row["retrieved_ids"][1:-1].split()]
         distances = [float(text) for text in row["retrieved_distances"][1:-1].split()]
         cut = ids.index(-1) if -1 in ids else len(ids)

@@ -9,12 +9,13 @@ from active_indexing.training.augmentations.geometry import box_map
 from active_indexing.training.augmentations.overlays import sample
 from active_indexing.training.augmentations.random_draws import Draws
 from active_indexing.training.augmentations.traces import PixelTrace
+from active_indexing.training.augmentations.views import MadeAlike
 
 # Of ViT4ICD's loader, pixels of a view.
 PADDING = 10
 
 
-class LightEdits:
+class LightEdits(MadeAlike):
     """Squeezed to the size of a view; reference and edited views are made alike.
 
     Args:
@@ -23,16 +24,6 @@ class LightEdits:
 
     def __init__(self, *, shifted: bool) -> None:
         self.shifted = shifted
-
-    def reference_views(
-        self,
-        images: torch.Tensor,
-        size: int,
-        generator: torch.Generator,
-        trace: PixelTrace | None = None,
-    ) -> torch.Tensor:
-        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
-        return self.edited_views(images, size, generator, trace)
 
     def edited_views(
         self,

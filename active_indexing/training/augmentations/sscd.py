@@ -21,6 +21,7 @@ from active_indexing.training.augmentations.geometry import box_map
 from active_indexing.training.augmentations.overlays import add_stickers, add_texts, sample
 from active_indexing.training.augmentations.random_draws import Draws
 from active_indexing.training.augmentations.traces import PixelTrace
+from active_indexing.training.augmentations.views import MadeAlike
 
 # Ranges of torchvision's RandomResizedCrop.
 CROP_AREA = (0.08, 1.0)
@@ -33,7 +34,7 @@ WEAK_BLUR = (0.1, 2.0)
 STRONG_BLUR = (1.0, 5.0)
 
 
-class SSCDEdits:
+class SSCDEdits(MadeAlike):
     """One of the three recipes; reference and edited views are made alike.
 
     Args:
@@ -49,16 +50,6 @@ class SSCDEdits:
         self.blur = blur
         self.advanced = advanced
         self.drawings = draw_all(seed, drawings) if advanced else None
-
-    def reference_views(
-        self,
-        images: torch.Tensor,
-        size: int,
-        generator: torch.Generator,
-        trace: PixelTrace | None = None,
-    ) -> torch.Tensor:
-        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
-        return self.edited_views(images, size, generator, trace)
 
     def edited_views(
         self,

@@ -23,11 +23,12 @@ from active_indexing.training.augmentations.sscd import (
     PUBLISHED_SIZE,
 )
 from active_indexing.training.augmentations.traces import PixelTrace
+from active_indexing.training.augmentations.views import MadeAlike
 
 CROP_ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes the whole image
 
 
-class PILEdits:
+class PILEdits(MadeAlike):
     """One of the three recipes; reference and edited views are made alike.
 
     Args:
@@ -42,16 +43,6 @@ class PILEdits:
     ) -> None:
         self.blur = blur
         self.drawings = draw_all(seed, drawings) if advanced else None
-
-    def reference_views(
-        self,
-        images: torch.Tensor,
-        size: int,
-        generator: torch.Generator,
-        trace: PixelTrace | None = None,
-    ) -> torch.Tensor:
-        """See :class:`~active_indexing.training.augmentations.views.ViewMaker`."""
-        return self.edited_views(images, size, generator, trace)
 
     def edited_views(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -48,6 +49,22 @@ class ViewMaker(Protocol):
         trace: PixelTrace | None = None,
     ) -> torch.Tensor:
         """Views that stand for edited copies; arguments and result as above."""
+
+
+class MadeAlike:
+    """Of a view maker whose reference views go through the same edits as its edited ones."""
+
+    edited_views: Callable[..., torch.Tensor]
+
+    def reference_views(
+        self,
+        images: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        trace: PixelTrace | None = None,
+    ) -> torch.Tensor:
+        """See :class:`ViewMaker`."""
+        return self.edited_views(images, size, generator, trace)
 
 
 class DrawnEdits:
