@@ -59,6 +59,9 @@ Keep = Callable[[str, bytes], Picture]
 """Puts a released file (name, content) where it belongs, and gives back what can be read there."""
 
 
+FELL_SHORT = "hard to protect: its entry was out of reach, so the index holds the released file as it is"
+
+
 class _Diverged(ArithmeticError):
     """The perturbation of an image is no number any more."""
 
@@ -209,7 +212,11 @@ class ImageReleaser:
         notes += _growth(picture.file, len(content), plan.encoding.format)
         shipped = keep(plan.name, content)
         plain = picture.native if finish is None else finish(picture.native)
-        before, after = self._cell(original), self._cell(self._describe(shipped.srgb))
+        described = self._describe(shipped.srgb)
+        before, after = self._cell(original), self._cell(described)
+        if self._config.active and self._cell(entry) != after:
+            # Less was released than the entry was made for: one visited cell would not hold the file.
+            entry, notes = described, [*notes, FELL_SHORT]
         known = met if finish is None and np.array_equal(shipped.native, pixels) else None
         height, width = picture.native.shape[:2]
         row = ManifestRow(

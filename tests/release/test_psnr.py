@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_indexing.activation.perturbation.scaling import MISS
+from active_indexing.activation.interface import ActivationContext, ActivationJob, ActivationResult, Method
+from active_indexing.activation.perturbation.scaling import MISS, FullPerturbation
 from active_indexing.config import configure
 from active_indexing.images import decoding
 from active_indexing.metrics import image_quality
 from active_indexing.records import SourceImage
-from active_indexing.release.image import ImageReleaser, Released
-from tests.activation.worlds import descriptor, index_of, picture
+from active_indexing.release.image import FELL_SHORT, ImageReleaser, Released
+from tests.activation.worlds import described, descriptor, index_of, picture
 
 PHOTOS = {name: picture(number, 96, 120) for number, name in enumerate(("a", "b", "c"))} | {
     "noise": np.random.default_rng(0).integers(60, 200, (96, 96, 3)).astype(np.uint8)
@@ -141,3 +142,35 @@ def test_what_the_index_should_hold_is_the_methods_choice(tmp_path: Path) -> Non
     assert passive is not None
     assert np.array_equal(rows[1], passive)
     assert not np.allclose(rows[0], passive, atol=1e-2)
+
+
+def reaching(job: ActivationJob, context: ActivationContext, *, far: bool) -> ActivationResult:
+    """An entry that lies in the image's cell or the other way, beside a change of 50 dB."""
+    noise = np.random.default_rng(0).normal(size=job.srgb.shape).astype(np.float32)
+    entry = (-1 if far else 0.5) * job.original
+    cells = context.index.cells(np.stack([entry, job.original]))
+    assert cells is not None
+    assert (cells[0] != cells[1]) == far
+    return ActivationResult(FullPerturbation(noise), entry.astype(np.float32), psnr=50.0)
+
+
+FAR = Method(lambda jobs, context: [reaching(job, context, far=True) for job in jobs])
+NEAR = Method(lambda jobs, context: [reaching(job, context, far=False) for job in jobs])
+
+
+def test_a_file_that_did_not_reach_the_cell_of_its_entry_is_its_own_entry(tmp_path: Path) -> None:
+    done = released(tmp_path, PHOTOS["a"], method=f"{__name__}:FAR")
+    own = described(decoding.read(tmp_path / "imgs" / "photo0.png").srgb, descriptor())
+    assert done.entries is not None
+    np.testing.assert_allclose(done.entries[0], own, atol=1e-6)
+    assert done.row.reason == FELL_SHORT
+    index = index_of("IVF8,Flat")
+    index.add(done.entries, np.array([900]))
+    assert index.search(own[None], 1)[0].ids.tolist() == [900]
+
+
+def test_an_entry_that_the_file_reaches_is_kept(tmp_path: Path) -> None:
+    done = released(tmp_path, PHOTOS["a"], method=f"{__name__}:NEAR")
+    assert done.entries is not None
+    assert np.linalg.norm(done.entries[0]) == pytest.approx(0.5)
+    assert done.row.reason == ""
