@@ -18,7 +18,7 @@ run: setup
 
 # In two processes of one core each.
 test: setup-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Every kill point of the store, 200 random ones, and 182 of a run: 15 minutes.
 test-exhaustive: setup-dev

@@ -1,8 +1,7 @@
 """``python extract_fts.py``, as the published program is called; the program is scripts/extract_fts.py."""
 
-import sys
-
+from active_indexing.cli.interrupts import run_program
 from scripts.extract_fts import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from active_indexing.artefacts.atomic import write_bytes
+from active_indexing.cli.interrupts import run_program
 from active_indexing.evaluation.protocols.copydays import BLOCKS, ORIGINAL, SIZES, STRONG
 
 ARCHIVES = ("copydays_original", "copydays_strong", "copydays_jpeg", "copydays_crop")
@@ -121,4 +122,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

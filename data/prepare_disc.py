@@ -34,6 +34,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from active_indexing.artefacts.atomic import write_json
+from active_indexing.cli.interrupts import run_program
 
 MATCHES = "groundtruth_matches.csv"
 PART_MATCHES = "*_queries_groundtruth.csv"
@@ -203,4 +204,4 @@ def _references(file: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -34,6 +34,7 @@ import pandas as pd
 import torch
 
 from active_indexing.artefacts import atomic, identity
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import EXISTING_MODES, RunConfig, configure
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.images.inventory import content_id, inventory
@@ -243,4 +244,4 @@ def _save(figure: Any, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -39,6 +39,7 @@ import torch
 
 from active_indexing.attacks.jobs import AttackJob, attack_pool, preload_attacks
 from active_indexing.attacks.registry import default_attacks
+from active_indexing.cli.interrupts import run_program
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -245,4 +246,4 @@ def _rows(arguments: argparse.Namespace, descriptor: Descriptor, work: Path) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -21,6 +21,7 @@ from PIL import Image
 from active_indexing.artefacts.atomic import write_text
 from active_indexing.attacks.failure import AttackFailed
 from active_indexing.attacks.registry import default_attacks
+from active_indexing.cli.interrupts import run_program
 from active_indexing.images import decoding
 from active_indexing.images.inventory import inventory
 from active_indexing.images.listing import open_source
@@ -118,4 +119,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.descriptor import Descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
@@ -157,4 +158,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

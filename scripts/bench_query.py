@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from scipy import stats
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.attacks.registry import Attack, default_attacks
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import RunConfig, configure
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.inventory import id_of_sha256
@@ -253,4 +253,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from active_indexing.activation.objectives.targets import pq_recons
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -195,4 +196,4 @@ def _measure_growth(arguments: argparse.Namespace, work: Path, descriptor: Descr
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -33,6 +33,7 @@ import torch
 from PIL import Image
 
 from active_indexing.artefacts.atomic import write_json
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import configure
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.listing import find_images
@@ -231,4 +232,4 @@ def _same(told: dict[str, Any] | None, expected: Answer) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

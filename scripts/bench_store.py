@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from PIL import Image
 from active_indexing.artefacts.atomic import write_json
 from active_indexing.artefacts.identity import sha256_bytes
 from active_indexing.attacks.registry import default_attacks
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import configure
 from active_indexing.images.any_image import srgb_of
 from active_indexing.images.listing import find_images
@@ -215,4 +215,4 @@ def timed(function: Callable[[], Any], clock: Callable[[], float] = time.perf_co
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
 from active_indexing.extraction.matrix_file import open_descriptors
@@ -94,4 +95,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

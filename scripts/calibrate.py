@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.metrics.bootstrap import LEVEL
 from active_indexing.metrics.thresholds import Threshold
 from active_indexing.query.calibration import Calibration, calibrate, calibration_path, save_calibration
@@ -88,4 +89,4 @@ def _end(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

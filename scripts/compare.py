@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from active_indexing.artefacts.atomic import write_text
+from active_indexing.cli.interrupts import run_program
 from active_indexing.reporting import image_quality, recall, runs
 from active_indexing.reporting.runs import METRICS
 
@@ -62,4 +63,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.evaluation.protocols.submission import MOST_DIMENSIONS, write_submission
 from active_indexing.extraction.named_descriptors import open_set
 from active_indexing.extras import MissingExtraError
@@ -58,4 +59,4 @@ def _refused(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

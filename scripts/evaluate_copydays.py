@@ -20,6 +20,7 @@ import torch
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.cli import flags
+from active_indexing.cli.interrupts import run_program
 from active_indexing.cli.published_flags import EVALUATE_COPYDAYS, answer_published
 from active_indexing.evaluation.protocols import copydays
 from active_indexing.evaluation.protocols.copydays import SIZES, STRONG, CopydaysData, CopydaysResult
@@ -134,4 +135,4 @@ def _write(arguments: argparse.Namespace, results: dict[str, CopydaysResult]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -23,6 +23,7 @@ import torch
 
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.cli import flags
+from active_indexing.cli.interrupts import run_program
 from active_indexing.cli.published_flags import EVALUATE_DISC, answer_published
 from active_indexing.evaluation.protocols import disc, predictions
 from active_indexing.evaluation.protocols.codecs import default_codecs
@@ -234,4 +235,4 @@ def _name(normalization: ScoreNormalization | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.export import export_onnx, export_torchscript
 from active_indexing.descriptors.loading import load_descriptor
@@ -43,4 +44,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.cli.published_flags import EXTRACT_FTS, answer_published
 from active_indexing.descriptors.config import RESIZES, DescriptorConfig
 
@@ -100,9 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on.", file=sys.stderr)
-        return 130
     how = "was there already" if done.existed else f"written in {time.monotonic() - began:.0f} s"
     print(f"{done.path}: {done.count:,} descriptors of {done.dim} dimensions, {how}")
     if done.skipped:
@@ -115,4 +113,4 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import DEFAULT_DESCRIPTOR, load_descriptor
 from active_indexing.descriptors.postprocessing import (
@@ -87,4 +88,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -23,6 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.cli.interrupts import run_program
 from active_indexing.query.lookup import QueryConfig
 from active_indexing.service.app import create_app
 from active_indexing.service.config import ServiceConfig
@@ -94,4 +95,4 @@ def picture(browser: Browser, address: str, query: Path, width: int, scheme: Sch
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.cli.interrupts import run_program
 from active_indexing.images.any_image import srgb_of
 from active_indexing.query.answers import Answer
 from active_indexing.query.lookup import Lookup
@@ -60,4 +61,4 @@ def figure(answer: Answer) -> Figure:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from active_indexing.artefacts.atomic import atomic_file
+from active_indexing.cli.interrupts import run_program
 from active_indexing.reporting.image_figures import side_by_side
 
 
@@ -39,4 +40,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -25,6 +25,7 @@ import torch
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.attacks.jobs import AttackJob, AttackResult, attack_pool
 from active_indexing.attacks.registry import attacks_2, default_attacks
+from active_indexing.cli.interrupts import run_program
 from active_indexing.descriptors.batching import describe_blocks
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.descriptor import Descriptor
@@ -168,4 +169,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from active_indexing.cli.interrupts import run_program
 from active_indexing.reporting.page import write_report
 
 
@@ -30,4 +31,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -26,6 +26,7 @@ import torch
 
 from active_indexing.activation.entries import ENTRY_EDITS, EntryEdit, described_edits
 from active_indexing.activation.interface import ActivationContext
+from active_indexing.cli.interrupts import run_program
 from active_indexing.config import RunConfig
 from active_indexing.descriptors.config import DescriptorConfig
 from active_indexing.descriptors.loading import load_descriptor
@@ -156,4 +157,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from active_indexing.cli.flags import boolean
+from active_indexing.cli.interrupts import run_program
 from active_indexing.cli.published_flags import (
     BACKBONE_WORDS,
     TRAIN_DESCRIPTOR,
@@ -235,4 +236,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

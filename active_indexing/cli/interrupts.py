@@ -46,6 +46,17 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
+def run_program(main: Callable[[], int]) -> NoReturn:
+    """Run the ``main`` of a program in scripts/ or data/ as a process of its own."""
+    leave_quietly()
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        tell()
+        code = EXIT_CODE
+    exit_with(lambda: code)
+
+
 def tell() -> None:
     """Say that the command was interrupted."""
     global _told

@@ -117,3 +117,19 @@ def test_commands_listen_before_they_load_anything(command: list[str]) -> None:
     loaded = [line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line]
     before = loaded[loaded.index("site") : loaded.index("active_indexing.cli.interrupts")]
     assert not {"typing", "argparse", "pathlib", "numpy"} & set(before)
+
+
+def test_a_program_that_knows_of_no_interrupt_ends_with_the_sentence_too() -> None:
+    program = """
+from active_indexing.cli.interrupts import run_program
+run_program(wait)
+"""
+    assert pressed(program) == (130, "", SENTENCE)
+
+
+def test_every_program_beside_the_package_is_run_that_way() -> None:
+    programs = [ROOT / "extract_fts.py", *(ROOT / "scripts").glob("*.py"), *(ROOT / "data").glob("*.py")]
+    started = [path for path in programs if '__name__ == "__main__"' in path.read_text()]
+    assert len(started) > 20
+    for path in started:
+        assert path.read_text().endswith('if __name__ == "__main__":\n    run_program(main)\n'), path.name
