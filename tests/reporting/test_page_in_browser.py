@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,23 +13,16 @@ from PIL import Image
 
 pytest.importorskip("playwright", reason="pip install playwright drives the browser")
 
-from playwright.sync_api import sync_playwright
-
 from active_indexing.artefacts.csv_tables import write_csv
 from active_indexing.evaluation.tables import RETRIEVAL_COLUMNS, retrieval_row
 from active_indexing.reporting import gallery
 from active_indexing.reporting.page import write_report
+from tests.browser import MARKS, chromium
 from tests.reporting.outputs import query, write_output, write_pictures
 from tests.reporting.test_lost_copies import item
 from tests.reporting.test_lost_copies import run_with as run_with_lost_copies
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +38,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     told["views_retrieval"] = [{"attack": "brightness", "attack_param": "2.0", "n": 3, "r@1": 1.0}]
     (active.folder / "run.json").write_text(json.dumps(told))
     report = write_report([passive.folder, active.folder])
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.goto(report.as_uri())
         yield page
-        browser.close()
 
 
 def pixels(page: Any, selector: str) -> np.ndarray:

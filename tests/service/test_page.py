@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,28 +16,19 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="pip install 'active-indexing[service]' brings it")
 pytest.importorskip("playwright", reason="pip install playwright drives the browser")
 
-from playwright.sync_api import sync_playwright
-
 from active_indexing.service.pages import FOLDER
 from active_indexing.service.tokens import READ, add_token
+from tests.browser import MARKS, chromium
 from tests.conftest import Toy
 from tests.service.worlds import copy_of, filled, listening, photo, png
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -56,14 +56,6 @@ def teacher(pixels):
     return (seen - 0.5) @ torch.randn(48, DIM, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("training") / "images", count=48)

@@ -61,14 +61,6 @@ def small(name):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def banks(tmp_path_factory):
     """24 images, two of each of 12 identities."""

@@ -29,14 +29,6 @@ SMALL = TrainingConfig(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("training") / "images", count=48)
